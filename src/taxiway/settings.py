@@ -1,0 +1,218 @@
+"""The only reader of environment variables and setting files: one frozen object, passed down."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from taxiway.errors import UsageError, did_you_mean
+
+SETTINGS_FILE = "taxiway.toml"
+SPARK_VARIABLE = "TAXIWAY_SPARK"
+TLC_LOCATION = "https://d37ci6vzurychx.cloudfront.net/trip-data"
+AZURE_LOCATION = "abfs://nyctlc@azureopendatastorage.dfs.core.windows.net"
+NAMED_SOURCES: Mapping[str, str] = MappingProxyType({"tlc": TLC_LOCATION, "azure": AZURE_LOCATION})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its key in ``taxiway.toml``, its environment variable, and what it is for."""
+
+    key: str
+    variable: str
+    help: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("home", "TAXIWAY_HOME", "The one folder that Taxiway keeps its data in"),
+    Setting(
+        "trips_source",
+        "TAXIWAY_TRIPS_SOURCE",
+        "Where trips come from: tlc, azure, a folder, or any base URL (https://, s3://, abfs://)",
+    ),
+    Setting(
+        "tracking_uri",
+        "MLFLOW_TRACKING_URI",
+        "The MLflow server; without one, a SQLite file and a folder under the home",
+    ),
+)
+SPARK_SETTING = Setting("spark", SPARK_VARIABLE, "Any spark.* configuration, spark.master included")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a command runs with. Built by `load_settings`, never changed afterwards.
+
+    Parameters
+    ----------
+    home : Path
+        The one data directory: downloads, the embedded store, locks and temporary files.
+    trips_source : str
+        ``tlc``, ``azure``, a directory, or a base URL that fsspec understands.
+    tracking_uri : str
+        MLflow's tracking and registry address.
+    spark : mapping of str to str
+        Spark configuration that overrides Taxiway's own choices.
+    origins : mapping of str to str
+        Where each value came from: ``default``, ``taxiway.toml``, a variable, or an option.
+    """
+
+    home: Path
+    trips_source: str
+    tracking_uri: str
+    spark: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def source_location(self) -> str:
+        """The trips source with its name resolved to an address."""
+        return NAMED_SOURCES.get(self.trips_source, self.trips_source)
+
+    @property
+    def embedded_store(self) -> bool:
+        """Whether tracking uses the SQLite file under the home instead of a server."""
+        return self.tracking_uri == embedded_uri(self.home)
+
+    def items(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (key, value, origin) for every setting, Spark's one by one."""
+        for setting in SETTINGS:
+            yield setting.key, str(getattr(self, setting.key)), self.origins.get(setting.key, "default")
+        for key, value in sorted(self.spark.items()):
+            yield key, value, self.origins.get(key, "default")
+
+
+def embedded_uri(home: Path) -> str:
+    """The tracking address of the store that needs no server."""
+    return f"sqlite:///{home / 'mlflow.db'}"
+
+
+def load_settings(
+    options: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Settings:
+    """Read the settings: defaults, then ``taxiway.toml``, then variables, then options.
+
+    Parameters
+    ----------
+    options : mapping, optional
+        Keys of `SETTINGS`, and ``spark`` with a mapping or a sequence of ``key=value``. None
+        counts as absent.
+    environment : mapping of str to str, optional
+        ``os.environ`` by default.
+    directory : Path, optional
+        Where ``taxiway.toml`` is looked for; the working directory by default.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    UsageError
+        Any fault in the settings; all faults are reported together.
+    """
+    env = os.environ if environment is None else environment
+    file = (directory or Path.cwd()) / SETTINGS_FILE
+    reader = _Reader()
+    reader.read_file(file)
+    reader.read_environment(env)
+    reader.read_options(options or {})
+    if reader.faults:
+        raise UsageError("; ".join(reader.faults), "taxiway settings lists what can be set")
+    values, origins = reader.values, reader.origins
+    home = Path(values.get("home") or "~/.taxiway").expanduser().absolute()
+    return Settings(
+        home=home,
+        trips_source=_absolute_if_local(values.get("trips_source") or "tlc"),
+        tracking_uri=values.get("tracking_uri") or embedded_uri(home),
+        spark=MappingProxyType(dict(reader.spark)),
+        origins=MappingProxyType(origins),
+    )
+
+
+class _Reader:
+    """Collects values, where they came from and all faults; a later source wins."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.spark: dict[str, str] = {}
+        self.origins: dict[str, str] = {}
+        self.faults: list[str] = []
+
+    def read_file(self, file: Path) -> None:
+        if not file.is_file():
+            return
+        try:
+            table = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            self.faults.append(f"{file} cannot be read as TOML: {error}")
+            return
+        known = [setting.key for setting in SETTINGS]
+        for key, value in table.items():
+            if key == "spark" and isinstance(value, dict):
+                for name, text in _flatten(value):
+                    self._set_spark(name, text, SETTINGS_FILE)
+            elif key not in known:
+                self.faults.append(f"{file} has an unknown setting '{key}'. {did_you_mean(key, [*known, 'spark'])}")
+            elif not isinstance(value, str) or not value:
+                self.faults.append(f"{file}: '{key}' must be a text that is not empty")
+            else:
+                self._set(key, value, SETTINGS_FILE)
+
+    def read_environment(self, environment: Mapping[str, str]) -> None:
+        for setting in SETTINGS:
+            if value := environment.get(setting.variable):
+                self._set(setting.key, value, setting.variable)
+        known = {setting.variable for setting in (*SETTINGS, SPARK_SETTING)} | {"TAXIWAY_TEST_TRIPS"}
+        for name in sorted(environment):
+            if name.startswith("TAXIWAY_") and name not in known:
+                self.faults.append(f"the variable {name} is not a setting. {did_you_mean(name, known)}")
+        self._read_pairs(environment.get(SPARK_VARIABLE, "").split(";"), SPARK_VARIABLE)
+
+    def read_options(self, options: Mapping[str, Any]) -> None:
+        for setting in SETTINGS:
+            if (value := options.get(setting.key)) is not None:
+                self._set(setting.key, str(value), f"--{setting.key.replace('_', '-')}")
+        spark = options.get("spark") or ()
+        if isinstance(spark, Mapping):
+            spark = [f"{key}={value}" for key, value in spark.items()]
+        self._read_pairs(spark, "--spark")
+
+    def _read_pairs(self, pairs: Any, origin: str) -> None:
+        for pair in pairs:
+            if not pair.strip():
+                continue
+            key, equals, value = pair.strip().partition("=")
+            if not equals:
+                self.faults.append(f"{origin}: '{pair}' is not of the form spark.key=value")
+            else:
+                self._set_spark(key.strip(), value.strip(), origin)
+
+    def _set(self, key: str, value: str, origin: str) -> None:
+        self.values[key] = value
+        self.origins[key] = origin
+
+    def _set_spark(self, key: str, value: str, origin: str) -> None:
+        name = key if key.startswith("spark.") else f"spark.{key}"
+        self.spark[name] = value
+        self.origins[name] = origin
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _absolute_if_local(source: str) -> str:
+    if source in NAMED_SOURCES or "://" in source:
+        return source
+    return str(Path(source).expanduser().absolute())

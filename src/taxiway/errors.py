@@ -106,4 +106,4 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return f"Did you mean '{lowered[close[0]]}'?"
     if not choices:
         return "There is none yet"
-    return f"Known: {', '.join(choices)}"
+    return f"Known: {', '.join(choices[:12])}{', …' if len(choices) > 12 else ''}"

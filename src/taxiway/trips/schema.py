@@ -18,8 +18,6 @@ from taxiway.errors import BadData, did_you_mean
 SYNTHETIC_KEY = "taxiway.synthetic"
 """Key of a Parquet file's metadata that marks synthetic trips; its value is the seed."""
 
-_NO_CODES: Mapping[str, str] = MappingProxyType({})
-
 
 @dataclass(frozen=True)
 class Column:
@@ -43,7 +41,7 @@ class Column:
     type: str
     published_as: tuple[str, ...] = ()
     required: bool = False
-    codes: Mapping[str, str] = field(default=_NO_CODES)
+    codes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,237 @@
+"""Usable rows as features and labels: read, checked, shaped and cached once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from taxiway.errors import BadData, Refused, UsageError
+from taxiway.evaluation import HOLDOUT, PART, TRAIN
+from taxiway.features import LABEL, feature_column, feature_statement
+from taxiway.pipeline import FEATURES, preparation_stages, slot_names
+from taxiway.recipes import CompiledRecipe, Recipe
+from taxiway.recipes.recipe import MONTH
+from taxiway.trips.months import Month, describe_months, parse_months
+from taxiway.trips.quality import BROKEN_RULE, broken_in_training
+
+if TYPE_CHECKING:
+    from pyspark.ml import PipelineModel
+    from pyspark.sql import DataFrame, SparkSession
+
+    from taxiway.trips.source import MonthFiles
+
+# Up to this many rows one partition holds them all: a fit is then repeatable to the last bit
+# (sums of floating-point numbers depend on their order), and on two cores it is the fastest
+# too, since each iteration is one task and whole fits run side by side.
+_ROWS_PER_PARTITION = 500_000
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which months are learned from and which are held out.
+
+    Parameters
+    ----------
+    train, holdout : tuple of Month
+        Every month of the holdout is later than every month of training.
+    """
+
+    train: tuple[Month, ...]
+    holdout: tuple[Month, ...]
+
+
+def split_months(recipe: Recipe, train: Any, holdout: Any = None) -> Split:
+    """Decide which months train and which are held out.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its ``holdout_months`` apply where no holdout is named.
+    train, holdout : str or sequence of Month
+        As `parse_months` reads them.
+
+    Raises
+    ------
+    UsageError
+        Too few months to hold any out.
+    Refused
+        A holdout that overlaps the training months or is not later than all of them.
+    """
+    months = tuple(sorted(parse_months(train), key=lambda month: (month.start, month.colour)))
+    if holdout is None:
+        times = sorted({month.start for month in months})
+        kept = min(recipe.holdout_months, len(times) - 1)
+        if kept < 1:
+            raise UsageError("One month cannot be split in time", "Name later months with --holdout")
+        held = tuple(month for month in months if month.start in times[-kept:])
+        return Split(tuple(month for month in months if month not in held), held)
+    held = tuple(sorted(parse_months(holdout), key=lambda month: (month.start, month.colour)))
+    both = sorted(set(months) & set(held))
+    if both:
+        raise Refused(
+            f"{describe_months(both)} stands in both training and holdout", "Hold out months that are not trained on"
+        )
+    if min(month.start for month in held) <= max(month.start for month in months):
+        raise Refused(
+            f"The holdout {describe_months(held)} is not later than the training months {describe_months(months)}",
+            "Hold out later months: a model is used on trips that come after it",
+        )
+    return Split(months, held)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Usable rows as features and labels, computed once and cached.
+
+    Parameters
+    ----------
+    columns : DataFrame
+        ``part``, ``label`` and one column for each feature.
+    vectors : DataFrame
+        ``part``, ``label`` and the vector ``features``.
+    pipeline : PipelineModel
+        The fitted stages from raw trip to vector.
+    slots : tuple of (feature, slot)
+        What each slot of the vector holds.
+    rows, rejected : mapping of str to int
+        Usable rows by part; the others by rule.
+    example : list of mapping
+        A few raw rows, for MLflow's input example.
+    """
+
+    columns: DataFrame
+    vectors: DataFrame
+    pipeline: PipelineModel
+    slots: tuple[tuple[str, str], ...]
+    rows: Mapping[str, int]
+    rejected: Mapping[str, int]
+    example: Sequence[Mapping[str, Any]]
+
+    def vectors_of(self, part: str) -> DataFrame:
+        """The vectors of one part."""
+        from pyspark.sql import functions as F
+
+        return self.vectors.where(F.col(PART) == part).select(LABEL, FEATURES)
+
+    def release(self) -> None:
+        """Give the cached memory back."""
+        self.columns.unpersist()
+        self.vectors.unpersist()
+
+    @classmethod
+    def prepare(
+        cls, spark: SparkSession, compiled: CompiledRecipe, split: Split, files: Sequence[MonthFiles]
+    ) -> Table:
+        """Read, check and shape the rows of a split.
+
+        Raises
+        ------
+        BadData
+            A part without usable rows, a label of one class only, a feature that is always null.
+        """
+        from taxiway.trips.reading import read_trips
+
+        trips = read_trips(spark, files, compiled.recipe.layouts)
+        computed = compute(trips, compiled, split).cache()
+        rows, rejected = _count(computed, compiled)
+        parts = -(-rows[TRAIN] // _ROWS_PER_PARTITION)
+        columns = computed.where(f"{BROKEN_RULE} is null").drop(BROKEN_RULE)
+        fitted = _fit_preparation(columns, compiled)
+        stages = fitted.stages[1:]
+        assembled = columns
+        for stage in stages:
+            assembled = stage.transform(assembled)
+        vectors = assembled.select(PART, LABEL, FEATURES).coalesce(parts).cache()
+        example = trips.select(*compiled.columns).dropna().limit(3).collect()
+        return cls(
+            columns=columns,
+            vectors=vectors,
+            pipeline=fitted,
+            slots=slot_names(fitted, compiled),
+            rows=rows,
+            rejected=rejected,
+            example=[row.asDict() for row in example],
+        )
+
+
+def compute(trips: DataFrame, compiled: CompiledRecipe, split: Split) -> DataFrame:
+    """Features, label, part and broken rule of every trip.
+
+    Parameters
+    ----------
+    trips : DataFrame
+        Canonical columns with ``colour`` and ``month``.
+    compiled : CompiledRecipe
+    split : Split
+
+    Returns
+    -------
+    DataFrame
+        ``part`` ('train' or 'holdout'), ``label`` (double), ``rejected_by`` (null for a usable
+        row) and one ``feature_…`` column for each feature.
+    """
+    from pyspark.ml.feature import SQLTransformer
+    from pyspark.sql import functions as F
+
+    held = [month.label for month in split.holdout]
+    marked = trips.select(
+        "*",
+        F.when(F.col(MONTH).isin(held), HOLDOUT).otherwise(TRAIN).alias(PART),
+        F.expr(compiled.label).alias(LABEL),
+        broken_in_training(compiled.rules).alias(BROKEN_RULE),
+    )
+    shaped = SQLTransformer(statement=feature_statement(compiled)).transform(marked)
+    usable = F.when(F.col(LABEL).isNull(), F.coalesce(BROKEN_RULE, F.lit("label_known"))).otherwise(F.col(BROKEN_RULE))
+    names = [feature_column(name) for name in compiled.recipe.inputs]
+    return shaped.select(PART, LABEL, usable.alias(BROKEN_RULE), *names)
+
+
+def _fit_preparation(columns: DataFrame, compiled: CompiledRecipe) -> PipelineModel:
+    """Fit the encoders on training rows, and put the feature statement before them."""
+    from pyspark.ml import Pipeline, PipelineModel
+    from pyspark.sql import functions as F
+
+    statement, *stages = preparation_stages(compiled)
+    fitted = Pipeline(stages=stages).fit(columns.where(F.col(PART) == TRAIN))
+    return PipelineModel([statement, *fitted.stages])  # type: ignore[list-item]
+
+
+def _count(computed: DataFrame, compiled: CompiledRecipe) -> tuple[dict[str, int], dict[str, int]]:
+    from pyspark.sql import functions as F
+
+    recipe = compiled.recipe
+    names = [feature_column(name) for name in recipe.inputs]
+    counted = (
+        computed.groupBy(PART, BROKEN_RULE)
+        .agg(
+            F.count("*").alias("n"),
+            F.min(LABEL).alias("low"),
+            F.max(LABEL).alias("high"),
+            *(F.count(name).alias(name) for name in names),
+        )
+        .collect()
+    )
+    usable = {row[PART]: row for row in counted if row[BROKEN_RULE] is None}
+    rejected: dict[str, int] = {}
+    for row in counted:
+        if row[BROKEN_RULE] is not None:
+            rejected[row[BROKEN_RULE]] = rejected.get(row[BROKEN_RULE], 0) + row["n"]
+    for part in (TRAIN, HOLDOUT):
+        if part not in usable:
+            raise BadData(f"No row of the {part} months is usable", f"Rejected by: {_worst(rejected)}")
+        if recipe.task == "classification" and usable[part]["low"] == usable[part]["high"]:
+            raise BadData(
+                f"All {usable[part]['n']:,} usable rows of the {part} months have the same label",
+                "Choose other months, or more of them",
+            )
+    for name, column in zip(recipe.inputs, names, strict=True):
+        if usable[TRAIN][column] == 0:
+            raise BadData(f"The feature '{name}' is null in all training rows", "Leave it out, or train on other months")
+    rows = {part: usable[part]["n"] for part in (TRAIN, HOLDOUT)}
+    return rows, dict(sorted(rejected.items(), key=lambda item: -item[1]))
+
+
+def _worst(rejected: Mapping[str, int]) -> str:
+    found = sorted(rejected.items(), key=lambda item: -item[1])[:3]
+    return ", ".join(f"{name} ({count:,})" for name, count in found) or "nothing, there are no rows"

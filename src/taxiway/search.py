@@ -1,0 +1,195 @@
+"""Which candidates a training tries: the recipe's sweep, a grid, or Optuna's choice."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from taxiway.errors import UsageError, did_you_mean
+from taxiway.evaluation import HOLDOUT, Evaluation
+from taxiway.recipes import Estimator, Range, Recipe
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One estimator with its hyper-parameters, and what became of it.
+
+    Parameters
+    ----------
+    estimator : str
+        As the recipe names it.
+    spark_estimator : str
+        The key of `taxiway.pipeline.ESTIMATORS`.
+    params : mapping of str to object
+        Under Spark's names.
+    model : object, optional
+        The fitted stage.
+    parts : mapping of str to Evaluation
+        ``train`` and ``holdout``, once judged.
+    started, seconds : float
+        When the fit began (seconds since 1970) and how long it took.
+    """
+
+    estimator: str
+    spark_estimator: str
+    params: Mapping[str, Any]
+    model: Any = None
+    parts: Mapping[str, Evaluation] = field(default_factory=dict)
+    started: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def named_params(self) -> dict[str, Any]:
+        """Hyper-parameters with the estimator's name."""
+        return {"estimator": self.estimator, **self.params}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """``train_…`` and ``holdout_…``."""
+        return {
+            f"{part}_{name}": value
+            for part, evaluation in sorted(self.parts.items())
+            for name, value in evaluation.metrics.items()
+        }
+
+    def fitted(self, model: Any, started: float, seconds: float) -> Candidate:
+        """The candidate with its fitted stage."""
+        return replace(self, model=model, started=started, seconds=seconds)
+
+    def judged(self, parts: Mapping[str, Evaluation]) -> Candidate:
+        """The candidate with its evaluations."""
+        return replace(self, parts=parts)
+
+
+Fit = Callable[[Candidate], Candidate]
+Rate = Callable[[Sequence[Candidate]], list[Candidate]]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A plan of candidates for one recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    estimator : Estimator
+    points : tuple of mapping
+        Hyper-parameters of each candidate; empty when Optuna chooses.
+    trials : int
+        How many candidates Optuna chooses.
+    seed : int
+    """
+
+    recipe: Recipe
+    estimator: Estimator
+    points: tuple[Mapping[str, Any], ...]
+    trials: int
+    seed: int
+
+    @classmethod
+    def plan(
+        cls,
+        recipe: Recipe,
+        estimator: str | None,
+        grid: Mapping[str, Sequence[Any]] | None,
+        trials: int | None,
+        seed: int,
+    ) -> Search:
+        """Choose the estimator and lay out its candidates.
+
+        Raises
+        ------
+        UsageError
+            An estimator the recipe does not have, a grid together with trials, trials without a
+            search space, or fewer than one trial.
+        """
+        chosen = _choose(recipe, estimator)
+        if grid and trials:
+            raise UsageError("--grid and --trials cannot be used together", "Choose one of them")
+        if trials is None:
+            return cls(recipe, chosen, tuple(_combinations(grid or chosen.sweep)), 0, seed)
+        if trials < 1:
+            raise UsageError(f"{trials} trials are too few", "Ask for at least one")
+        if not chosen.space:
+            raise UsageError(f"Recipe '{recipe.name}' has no search space for {chosen.name}", "Use --grid instead")
+        return cls(recipe, chosen, (), trials, seed)
+
+    @property
+    def size(self) -> int:
+        """How many candidates will be fitted."""
+        return self.trials or len(self.points)
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Names of the hyper-parameters that differ between candidates."""
+        return tuple(self.estimator.space) if self.trials else tuple(dict.fromkeys(k for p in self.points for k in p))
+
+    def run(self, fit: Fit, rate: Rate) -> list[Candidate]:
+        """Fit every candidate, side by side as far as that helps."""
+        # One fit of a small table keeps one core busy; more threads than cores only add memory.
+        parallel = min(self.size, max(1, os.cpu_count() or 1), 8)
+        with ThreadPoolExecutor(parallel) as pool:
+            if not self.trials:
+                return list(pool.map(fit, (self._candidate(point) for point in self.points)))
+            return self._ask_optuna(lambda batch: list(pool.map(fit, batch)), rate, parallel)
+
+    def ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Best first by the recipe's metric on the holdout; equals stay in order."""
+        sign = -1 if self.recipe.higher_is_better else 1
+        return sorted(candidates, key=lambda item: sign * self._value(item))
+
+    def _value(self, candidate: Candidate) -> float:
+        return candidate.parts[HOLDOUT].metrics[self.recipe.chosen_metric]
+
+    def _candidate(self, point: Mapping[str, Any]) -> Candidate:
+        suffix = "_regression" if self.recipe.task == "regression" and self.estimator.name in _TWO_TASKS else ""
+        return Candidate(self.estimator.name, f"{self.estimator.name}{suffix}", {**self.estimator.fixed, **point})
+
+    def _ask_optuna(
+        self, fit: Callable[[Sequence[Candidate]], list[Candidate]], rate: Rate, parallel: int
+    ) -> list[Candidate]:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(
+            direction="maximize" if self.recipe.higher_is_better else "minimize",
+            sampler=optuna.samplers.TPESampler(seed=self.seed),
+        )
+        found: list[Candidate] = []
+        while len(found) < self.trials:
+            # Batches of a fixed size keep the sequence, and so the result, the same in every run.
+            asked = [study.ask() for _ in range(min(parallel, self.trials - len(found)))]
+            points = [{name: _suggest(trial, name, space) for name, space in self.estimator.space.items()} for trial in asked]
+            fitted = fit([self._candidate(point) for point in points])
+            for trial, candidate in zip(asked, rate(fitted), strict=True):
+                study.tell(trial, self._value(candidate))
+            found += fitted
+        return found
+
+
+# Estimators whose Spark class differs between classification and regression.
+_TWO_TASKS = ("gradient_boosted_trees", "random_forest")
+
+
+def _choose(recipe: Recipe, name: str | None) -> Estimator:
+    if name is None:
+        return recipe.estimators[0]
+    by_name = {estimator.name: estimator for estimator in recipe.estimators}
+    if name not in by_name:
+        raise UsageError(f"Recipe '{recipe.name}' has no estimator '{name}'", did_you_mean(name, by_name))
+    return by_name[name]
+
+
+def _combinations(values: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    for combination in itertools.product(*values.values()):
+        yield dict(zip(values, combination, strict=True))
+
+
+def _suggest(trial: Any, name: str, space: Range) -> float | int:
+    if space.whole:
+        return int(trial.suggest_int(name, int(space.low), int(space.high), log=space.log))
+    return float(trial.suggest_float(name, space.low, space.high, log=space.log))

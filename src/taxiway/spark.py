@@ -1,0 +1,144 @@
+"""The Spark session: the one place where a JVM is started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taxiway.errors import MachineError
+from taxiway.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from taxiway.progress import Progress
+
+LOG_FILE = "spark.log"
+LEAST_MEMORY = 1_500_000_000
+"""Bytes that must be free: Spark's own overhead and the smallest heap that trains a sweep."""
+
+_MOST_HEAP = 4_000_000_000
+# What has to be known before the JVM starts. All else is handed over afterwards, so that no
+# credential among the settings ever stands on a command line.
+_AT_LAUNCH = ("spark.driver.", "spark.jars", "spark.master", "spark.log.")
+
+
+def spark_session(settings: Settings, progress: Progress | None = None) -> SparkSession:
+    """The running Spark session, or a new one.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``settings.spark`` overrides every choice made here, the master included.
+    progress : Progress, optional
+        Told when Java has to be installed.
+
+    Returns
+    -------
+    SparkSession
+        A session that is already active (in JupyterLab, say) is used as it is.
+
+    Raises
+    ------
+    MachineError
+        No usable Java, too little memory, or Spark does not start.
+    """
+    from pyspark.sql import SparkSession
+
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    configuration = session_configuration(settings)
+    return _start(configuration, settings, progress)
+
+
+def session_configuration(settings: Settings) -> dict[str, str]:
+    """Taxiway's own Spark configuration, overridden by the settings.
+
+    Raises
+    ------
+    MachineError
+        Too little memory is free.
+    """
+    chosen = {
+        "spark.app.name": "taxiway",
+        "spark.master": "local[*]",
+        # Loopback alone: a laptop's name often resolves to an address that is not its own.
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+        # Zone-less wall clocks stay as they are; instants (Azure Open Datasets) are read as UTC.
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+        "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
+        "spark.local.dir": str(settings.home / "spark" / "local"),
+        # Trees and sweeps broadcast small closures; compression of loopback traffic only costs.
+        "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:-UsePerfData",
+    }
+    if not settings.spark.get("spark.master", "local").startswith("local"):
+        # Executors elsewhere must be able to call the driver back: leave the choice to Spark.
+        del chosen["spark.driver.host"], chosen["spark.driver.bindAddress"]
+    if "spark.driver.memory" not in settings.spark:
+        chosen["spark.driver.memory"] = f"{_heap() // 1_000_000}m"
+    return {**chosen, **settings.spark}
+
+
+def available_memory() -> int:
+    """Bytes that this process may still use: the machine's, or its container's if that is less."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError):
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        free = min(free, limit - used)
+    return free
+
+
+def _heap() -> int:
+    free = available_memory()
+    if free < LEAST_MEMORY:
+        raise MachineError(
+            f"Only {free / 1e9:.1f} GB of memory are free; Spark needs {LEAST_MEMORY / 1e9:.1f} GB",
+            "Close other programs, or set spark.driver.memory yourself with --spark",
+        )
+    return min(_MOST_HEAP, free // 2)
+
+
+def _start(configuration: Mapping[str, str], settings: Settings, progress: Progress | None) -> SparkSession:
+    from pyspark import SparkConf, SparkContext
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.java_gateway import launch_gateway
+    from pyspark.sql import SparkSession
+
+    from taxiway.java import ensure_java
+
+    os.environ["JAVA_HOME"] = str(ensure_java(settings, progress).home)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    log = settings.home / "logs" / LOG_FILE
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        stream = log.open("ab")
+    except OSError as error:
+        raise MachineError(f"{settings.home} cannot be written: {error.strerror}", "Set TAXIWAY_HOME") from error
+    launch = SparkConf(loadDefaults=False)
+    launch.setAll([(key, value) for key, value in configuration.items() if key.startswith(_AT_LAUNCH)])
+    with stream:
+        try:
+            # What the JVM writes belongs into a log, not between our progress bars.
+            gateway = launch_gateway(launch, {"stdout": stream, "stderr": stream})
+        except PySparkRuntimeError as error:
+            raise MachineError("Spark did not start", f"{_last_words(log)}See {log}") from error
+    conf = SparkConf(loadDefaults=False, _jvm=gateway.jvm)
+    conf.setAll(list(configuration.items()))
+    return SparkSession(SparkContext(gateway=gateway, conf=conf))
+
+
+def _last_words(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if "rror" in line or "nvalid" in line]
+    return f"{lines[-1].strip()[:200]}. " if lines else ""

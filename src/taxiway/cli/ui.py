@@ -1,0 +1,33 @@
+"""``taxiway ui``: MLflow's own pages on the same store."""
+
+from __future__ import annotations
+
+import click
+
+from taxiway.cli.options import with_settings
+from taxiway.settings import Settings
+
+
+@click.command("ui")
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="On 127.0.0.1.")
+@with_settings
+def command(settings: Settings, port: int) -> None:
+    """Open MLflow's pages on the store; Ctrl-C ends them.
+
+    When the store is a server's, its own address is printed instead.
+
+    \b
+    Example:  taxiway ui --port 5001
+    """
+    from taxiway.cli.output import say
+    from taxiway.ui import open_pages
+
+    with open_pages(settings, port) as pages:
+        say(pages.address)
+        click.get_text_stream("stdout").flush()
+        if pages.process is not None:
+            click.echo("Choose 'Model training' on the first page. Ctrl-C ends it.", err=True)
+        try:
+            pages.wait()
+        except KeyboardInterrupt:
+            click.echo("Ended.", err=True)

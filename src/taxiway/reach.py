@@ -1,0 +1,207 @@
+"""Whether a tracking address answers: asked before MLflow retries for minutes."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from taxiway.errors import Unreachable, UsageError
+
+PATIENCE = 4.0
+"""Seconds that a server has to answer."""
+
+_REMEDY = "Start it, or correct MLFLOW_TRACKING_URI; without one, a store under the home is used"
+_SIGN_IN = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN)"
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def is_server(uri: str) -> bool:
+    """Whether the address is an MLflow server's."""
+    return uri.lower().startswith(("http://", "https://"))
+
+
+def without_credentials(uri: str) -> str:
+    """An address as it may be shown: without user, password and query.
+
+    Examples
+    --------
+    >>> without_credentials("postgresql+psycopg://ana:s3cret@db/mlflow?password=x")
+    'postgresql+psycopg://db/mlflow'
+    """
+    return re.sub(r"(\w://[^\s?#]*)[?#]\S*", r"\1", re.sub(r"://[^\s/]*@", "://", uri))
+
+
+def check_server(uri: str) -> None:
+    """Ask a server for a sign of life; needs no MLflow, so that the answer comes fast.
+
+    Raises
+    ------
+    Unreachable
+        Nothing answers within `PATIENCE` seconds, or what answers is not well.
+    """
+    import requests
+
+    place = without_credentials(uri)
+    try:
+        # Requests bounds each read, and each address of a name, but not the whole.
+        status = _within(PATIENCE, lambda: requests.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE).status_code)
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError) as error:
+        raise UsageError(f"'{place}' is not an address of a server", "Correct MLFLOW_TRACKING_URI") from error
+    except requests.exceptions.SSLError:
+        # MLflow has variables of its own for certificates: `question_server` asks with them.
+        return
+    except (TimeoutError, requests.exceptions.Timeout) as error:
+        raise Unreachable(
+            f"The MLflow server at {place} does not answer within {PATIENCE:.0f} seconds", _REMEDY
+        ) from error
+    except requests.exceptions.RequestException as error:
+        raise Unreachable(f"No MLflow server answers at {place} ({_cause(error)})", _REMEDY) from error
+    _judge(place, status, "")
+
+
+def question_server(uri: str) -> str:
+    """Ask a server for its version, then for something that only known users get.
+
+    MLflow must have been imported: its variables for credentials and certificates are used.
+
+    Returns
+    -------
+    str
+        The version of MLflow that the server runs, or ``unknown``.
+
+    Raises
+    ------
+    Unreachable
+        It refuses us, or is no MLflow server.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    place = without_credentials(uri)
+
+    def ask(endpoint: str, **more: Any) -> Any:
+        who = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
+        bounds = {"max_retries": 0, "timeout": 10, "raise_on_status": False}
+        return http_request(who, endpoint, "GET", **bounds, **more)  # type: ignore[no-untyped-call]
+
+    try:
+        listed = ask("/api/2.0/mlflow/experiments/search", params={"max_results": 1})
+        _judge(place, listed.status_code, listed.text)
+        if listed.status_code != 200:
+            raise Unreachable(f"What answers at {place} is not an MLflow server (HTTP {listed.status_code})", _REMEDY)
+        version = ask("/version")
+    except MlflowException as error:
+        remedy = "Set MLFLOW_TRACKING_SERVER_CERT_PATH to its certificate" if "SSL" in str(error) else _REMEDY
+        raise Unreachable(f"The MLflow server at {place} broke off: {_first_line(error)}", remedy) from error
+    text = str(version.text).strip()
+    return text if version.status_code == 200 and re.fullmatch(r"\d+\.\d+[\w.+-]*", text) else "unknown"
+
+
+def check_database(uri: str) -> None:
+    """Ask a database for a connection, which MLflow would retry for 100 seconds.
+
+    Parameters
+    ----------
+    uri : str
+        What is not a database on a host (``databricks``, ``sqlite:///…``) passes unasked.
+
+    Raises
+    ------
+    Unreachable
+        Nothing answers, or the database refuses us.
+    UsageError
+        The driver that the address names is not installed.
+    """
+    parts = urlsplit(uri)
+    dialect = parts.scheme.partition("+")[0]
+    if dialect not in _DATABASE_PORTS or not parts.hostname:
+        return
+    place = without_credentials(uri)
+    host, port = parts.hostname, parts.port or _DATABASE_PORTS[dialect]
+    try:
+        _within(PATIENCE, lambda: socket.create_connection((host, port), PATIENCE).close())
+    except OSError as error:
+        raise Unreachable(
+            f"No database answers at {place} ({_cause(error)})", "Start it, or correct MLFLOW_TRACKING_URI"
+        ) from error
+    _sign_in(uri, place)
+
+
+def _sign_in(uri: str, place: str) -> None:
+    import sqlalchemy
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        engine = sqlalchemy.create_engine(uri)
+        with engine.connect():
+            pass
+        engine.dispose()
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{place} needs the package {error.name}",
+            "Install it; for PostgreSQL: pip install 'psycopg[binary]' and write postgresql+psycopg://",
+        ) from error
+    except SQLAlchemyError as error:
+        raise Unreachable(
+            f"The database at {place} refuses the connection: {_first_line(error)}", "Check user, password and database"
+        ) from error
+
+
+def _judge(place: str, status: int, text: str) -> None:
+    if status == 401:
+        raise Unreachable(f"The MLflow server at {place} asks who you are (HTTP 401)", _SIGN_IN)
+    if status == 403 and "host" in text.lower():
+        # MLflow refuses names that it was not started with, since 3.5.
+        raise Unreachable(
+            f"The MLflow server at {place} does not know itself by that name (HTTP 403)",
+            "Start it with --allowed-hosts listing this host and port, or use a name that it lists",
+        )
+    if status == 403:
+        raise Unreachable(f"The MLflow server at {place} does not let you in (HTTP 403)", _SIGN_IN)
+    if status >= 500:
+        raise Unreachable(f"The MLflow server at {place} is not well (HTTP {status})", "Look at its log, or wait")
+
+
+def _within(seconds: float, action: Callable[[], Any]) -> Any:
+    """Run an action in a thread that is left behind when it takes too long."""
+    outcome: list[Any] = []
+    failure: list[Exception] = []
+
+    def run() -> None:
+        try:
+            outcome.append(action())
+        except Exception as error:  # noqa: BLE001  # handed to the caller below
+            failure.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failure:
+        raise failure[0]
+    if not outcome:
+        raise TimeoutError("timed out")
+    return outcome[0]
+
+
+def _cause(error: BaseException) -> str:
+    """The system's own words at the bottom of a chain of exceptions."""
+    text = str(error)
+    for sign, words in (
+        ("refused", "connection refused"),
+        ("timed out", "no answer in time"),
+        ("resolve", "unknown host"),
+        ("Name or service not known", "unknown host"),
+        ("nodename nor servname", "unknown host"),
+    ):
+        if sign in text:
+            return words
+    return type(error).__name__
+
+
+def _first_line(error: BaseException) -> str:
+    return without_credentials(next(iter(str(error).splitlines()), type(error).__name__))[:200]

@@ -1,0 +1,329 @@
+"""A model's life in the registry: register, promote, list, delete.
+
+A stage and its alias move together. The stage is written first, in one transaction that archives
+whoever was there, and decides in case of doubt; the alias follows. Whatever is interrupted in
+between shows in `models` as a disagreement and is repaired by the next `promote`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from taxiway.comparison import FINISHED, Comparison, compare, find_experiment
+from taxiway.deletion import Deletion, delete, plan_deletion
+from taxiway.errors import BadData, NotFound, Refused, UsageError, did_you_mean
+from taxiway.settings import Settings
+from taxiway.store import connect, registry_lock
+from taxiway.versions import (
+    ALIASES,
+    ARCHIVED,
+    NONE,
+    PRODUCTION,
+    STAGES,
+    STAGING,
+    VERSIONS_TAG,
+    Version,
+    get_model,
+    in_stage,
+    linked_versions,
+    models,
+    owner_tags,
+    parse_model,
+    pick,
+    production_version,
+    remove_if_abandoned,
+    stages_allowed,
+    versions_of,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Run
+
+__all__ = [
+    "Deletion",
+    "Move",
+    "Promotion",
+    "Version",
+    "delete",
+    "models",
+    "plan_deletion",
+    "production_version",
+    "promote",
+    "register",
+]
+
+MODEL = "model"
+READY = "READY"
+_WAIT = 60
+_COPIED_TAGS = ("taxiway.recipe", "taxiway.metric", "taxiway.direction", "taxiway.leakage", "taxiway.synthetic")
+
+
+@dataclass(frozen=True)
+class Move:
+    """One version's change of stage."""
+
+    name: str
+    version: int
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}: {self.before} -> {self.after}"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What a promotion did.
+
+    Parameters
+    ----------
+    version : Version
+        As it is now.
+    moves : tuple of Move
+        In order, the archived ones included; empty when everything was so already.
+    repairs : tuple of str
+        What an interrupted promotion or another program had left in disagreement.
+    """
+
+    version: Version
+    moves: tuple[Move, ...]
+    repairs: tuple[str, ...] = ()
+
+
+def register(
+    recipe_name: str,
+    settings: Settings,
+    run: str | None = None,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+) -> Version:
+    """Make a version of a run's model.
+
+    Parameters
+    ----------
+    recipe_name : str
+        The experiment's name, and the registered model's.
+    settings : Settings
+    run : str, optional
+        A candidate, or a sweep, whose best is taken. The best run of the latest sweep by default.
+    description : str
+    tags : mapping of str to str, optional
+
+    Returns
+    -------
+    Version
+        With ``already_registered`` when the run's model had a version; description and tags are
+        then written to that one.
+
+    Raises
+    ------
+    NotFound
+        No such recipe, experiment or run.
+    Refused
+        The run did not finish.
+    BadData
+        The run has no complete model.
+    """
+    client = connect(settings)
+    chosen = _choose_run(client, recipe_name, settings, run)
+    logged = _logged_model(client, chosen)
+    with registry_lock(settings):
+        versions = versions_of(client, recipe_name) if get_model(client, recipe_name) else ()
+        existing = next((version for version in versions if version.run_id == chosen.info.run_id), None)
+        if existing is not None:
+            _annotate(client, existing, description, tags or {})
+            number = existing.version
+        else:
+            number = _create_version(client, recipe_name, chosen, logged, description, tags or {})
+        found = pick(versions_of(client, recipe_name), recipe_name, number)
+    return replace(found, already_registered=existing is not None)
+
+
+def promote(model: str, settings: Settings, to: str = "production") -> Promotion:
+    """Move a version to a stage, its alias with it.
+
+    Parameters
+    ----------
+    model : str
+        ``tip/3``, or ``tip``: to Staging goes the newest version in None, to Production the
+        version in Staging, else the newest that is not archived.
+    settings : Settings
+    to : {"production", "staging", "none", "archived"}
+
+    Returns
+    -------
+    Promotion
+        A version in None passes through Staging on its way to Production. Whoever was in the
+        target stage is archived; a version that waits in Staging stays there.
+
+    Raises
+    ------
+    NotFound
+        No such model or version.
+    Refused
+        The version is not ready.
+    """
+    stage = _stage_named(to)
+    name, number = parse_model(model)
+    client = connect(settings)
+    with registry_lock(settings):
+        remove_if_abandoned(client, name)
+        versions = versions_of(client, name)
+        version = pick(versions, name, number) if number else _candidate(versions, name, stage)
+        repairs = tuple(f"{other} {other.disagreement}" for other in versions if other.disagreement)
+        moves = (*_move(client, versions, version, stage), *_align(client, name))
+        found = pick(versions_of(client, name), name, version.version)
+    return Promotion(found, moves, repairs)
+
+
+def _stage_named(text: str) -> str:
+    by_name = {stage.lower(): stage for stage in STAGES}
+    if text.lower() not in by_name:
+        raise UsageError(f"'{text}' is not a stage", did_you_mean(text, by_name))
+    return by_name[text.lower()]
+
+
+def _candidate(versions: Sequence[Version], name: str, stage: str) -> Version:
+    """The version that is meant when only the model is named."""
+    if stage not in ALIASES:
+        raise UsageError(f"Which version of '{name}' should go to {stage}?", f"Name it: {name}/3")
+    staged = in_stage(versions, STAGING)
+    if stage == PRODUCTION:
+        newest = next((version for version in versions if version.stage != ARCHIVED), None)
+        found = staged or newest or next(iter(versions), None)
+    else:
+        found = next((version for version in versions if version.stage == NONE), None)
+        # Asked twice, an older version must not push out the one that the first call moved.
+        if staged is not None and (found is None or found.version < staged.version):
+            found = staged
+    if found is None:
+        raise NotFound(
+            f"'{name}' has no version that could go to {stage}", f"Name one, or register: taxiway register {name}"
+        )
+    return found
+
+
+def _move(client: MlflowClient, versions: Sequence[Version], version: Version, stage: str) -> tuple[Move, ...]:
+    """Write the stages; a single transaction archives whoever held the last one."""
+    others = [other for other in versions if other.stage == stage and other != version] if stage in ALIASES else []
+    if version.stage == stage and not others:
+        return ()
+    if version.status != READY:
+        raise Refused(f"{version} is not ready ({version.status})", "Register its run again")
+    moves = []
+    now = version.stage
+    for step in (STAGING, PRODUCTION) if (now, stage) == (NONE, PRODUCTION) else (stage,):
+        archive = step == stage and stage in ALIASES
+        with stages_allowed():
+            client.transition_model_version_stage(
+                version.name, str(version.version), step, archive_existing_versions=archive
+            )
+        if step != now:
+            moves.append(Move(version.name, version.version, now, step))
+        now = step
+    return (*moves, *(Move(other.name, other.version, stage, ARCHIVED) for other in others))
+
+
+def _align(client: MlflowClient, name: str) -> tuple[Move, ...]:
+    """Leave one version in each stage in use, and its alias on that version."""
+    versions = versions_of(client, name)
+    moves = []
+    for stage, alias in ALIASES.items():
+        owner = in_stage(versions, stage)
+        for extra in versions:
+            if extra.stage == stage and extra != owner:
+                with stages_allowed():
+                    client.transition_model_version_stage(name, str(extra.version), ARCHIVED)
+                moves.append(Move(name, extra.version, stage, ARCHIVED))
+        if owner is None:
+            if any(alias in version.aliases for version in versions):
+                client.delete_registered_model_alias(name, alias)
+        elif alias not in owner.aliases:
+            client.set_registered_model_alias(name, alias, str(owner.version))
+    return tuple(moves)
+
+
+def _choose_run(client: MlflowClient, recipe_name: str, settings: Settings, run_id: str | None) -> Run:
+    from mlflow.exceptions import MlflowException
+
+    experiment = find_experiment(client, recipe_name)
+    if run_id is None:
+        return client.get_run(_best_of(compare(recipe_name, settings)))
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise NotFound(f"There is no run '{run_id}'", f"See them: taxiway compare {recipe_name} --all") from error
+    if run.info.experiment_id != experiment or run.info.lifecycle_stage != "active":
+        raise NotFound(
+            f"Run '{run_id}' is not one of '{recipe_name}'", f"See them: taxiway compare {recipe_name} --all"
+        )
+    if run.data.tags.get("taxiway.kind") == "sweep":
+        run = client.get_run(_best_of(compare(recipe_name, settings, run=run_id)))
+    if run.info.status != FINISHED:
+        raise Refused(f"Run '{run_id}' is {run.info.status}, not finished", "Register a run that finished")
+    return run
+
+
+def _best_of(comparison: Comparison) -> str:
+    if comparison.best is None:
+        raise BadData(
+            f"The sweep '{comparison.parent_run_id}' ({comparison.status}) has no run that finished", "Train again"
+        )
+    return comparison.best.run_id
+
+
+def _logged_model(client: MlflowClient, run: Run) -> LoggedModel:
+    """The run's model, known to be whole."""
+    found = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'")
+    named = [model for model in found if model.name == MODEL and str(model.status) == READY]
+    if not named:
+        raise BadData(f"Run '{run.info.run_id}' has no complete model", "Register another run, or train again")
+    files = client.list_logged_model_artifacts(named[0].model_id)
+    if "MLmodel" not in {file.path for file in files}:
+        # After `mlflow gc` a model downloads as an empty folder, without an error (3.17).
+        raise BadData(f"The files of run '{run.info.run_id}' are gone", "Register another run, or train again")
+    return named[0]
+
+
+def _create_version(
+    client: MlflowClient, name: str, run: Run, logged: LoggedModel, description: str, tags: Mapping[str, str]
+) -> int:
+    _ensure_model(client, name)
+    copied = {key: run.data.tags[key] for key in _COPIED_TAGS if key in run.data.tags}
+    try:
+        made = client.create_model_version(
+            name,
+            source=f"models:/{logged.model_id}",
+            run_id=run.info.run_id,
+            tags={**copied, **tags},
+            description=description,
+            await_creation_for=_WAIT,
+            model_id=logged.model_id,
+        )
+    except BaseException:
+        remove_if_abandoned(client, name)
+        raise
+    linked = [*linked_versions(logged), {"name": name, "version": int(made.version)}]
+    client.set_logged_model_tags(logged.model_id, {VERSIONS_TAG: json.dumps(linked)})
+    return int(made.version)
+
+
+def _ensure_model(client: MlflowClient, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name, tags={"taxiway.recipe": name, **owner_tags()})
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
+            raise
+
+
+def _annotate(client: MlflowClient, version: Version, description: str, tags: Mapping[str, str]) -> None:
+    if description:
+        client.update_model_version(version.name, str(version.version), description)
+    for key, value in tags.items():
+        client.set_model_version_tag(version.name, str(version.version), key, value)

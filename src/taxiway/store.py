@@ -1,0 +1,365 @@
+"""The MLflow store: a SQLite file under the home, or a server; reachable or not, and who is using it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taxiway.errors import MachineError, Refused, TaxiwayError, UsageError
+from taxiway.reach import check_database, check_server, is_server, question_server, without_credentials
+from taxiway.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+# Set only where the user has not: the variables keep the meaning that MLflow gave them.
+_ENVIRONMENT = {
+    # MLflow 3.17 tries a dead server for 4.5 minutes. Five retries wait about 30 seconds in all,
+    # which rides out the restart of a database and still ends.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    # Standard output belongs to data, standard error to Taxiway's own progress.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # MLflow reports its use to its makers unless told not to.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+DATABASE_FILE = "mlflow.db"
+_PAGE = 1000
+_REGISTRY_PATIENCE = 30.0
+_CREATION_PATIENCE = 120.0
+
+
+def connect(settings: Settings) -> MlflowClient:
+    """Open the store that the settings name, and make MLflow's own functions use it too.
+
+    Parameters
+    ----------
+    settings : Settings
+        The embedded store is created on first use.
+
+    Returns
+    -------
+    MlflowClient
+
+    Raises
+    ------
+    Unreachable
+        The server does not answer within five seconds, or does not let us in.
+    MachineError
+        The home cannot be written, or the SQLite file is not usable.
+    """
+    prepare_environment()
+    uri = settings.tracking_uri
+    if settings.embedded_store:
+        _make_embedded_store(settings)
+    elif is_server(uri):
+        check_server(uri)
+        import_mlflow()
+        question_server(uri)
+    else:
+        check_database(uri)
+    return _client(uri)
+
+
+def prepare_environment() -> None:
+    """Give MLflow its bounds and its silence, before it is imported for the first time."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def import_mlflow() -> Any:
+    """MLflow, imported quietly; it takes two seconds the first time."""
+    import logging
+
+    prepare_environment()
+    import mlflow
+
+    # Somebody may have imported it before us (a notebook, a test), with its own level.
+    level = os.environ["MLFLOW_LOGGING_LEVEL"].upper()
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(level)
+    return mlflow
+
+
+def experiment_id(client: MlflowClient, settings: Settings, name: str) -> str:
+    """The experiment of that name; made, or restored when it was deleted.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    settings : Settings
+        In the embedded store the artifacts go to ``{home}/artifacts/<name>``.
+    name : str
+        The recipe's name.
+
+    Returns
+    -------
+    str
+        MLflow's id of the experiment.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        folder = settings.home / "artifacts" / name
+        location = folder.as_uri() if settings.embedded_store else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            # Another process may have been faster; if not, the error stands.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def server_version(settings: Settings) -> str:
+    """The version of MLflow that keeps the store.
+
+    Returns
+    -------
+    str
+        A server's own version, asked for; this machine's for a store without a server.
+
+    Raises
+    ------
+    Unreachable
+        The server does not answer, or does not let us in.
+    """
+    from importlib.metadata import version
+
+    if not is_server(settings.tracking_uri):
+        return version("mlflow")
+    check_server(settings.tracking_uri)
+    import_mlflow()
+    return question_server(settings.tracking_uri)
+
+
+def check_embedded_store(settings: Settings) -> bool:
+    """Whether the embedded store exists; one that is there must be usable.
+
+    Raises
+    ------
+    MachineError
+        The file cannot be read and written, or is no SQLite file.
+    """
+    file = settings.home / DATABASE_FILE
+    if not file.exists():
+        return False
+    _check_file(file)
+    return True
+
+
+def address(settings: Settings) -> str:
+    """Where the store is, as it may be shown: without user, password or query."""
+    return without_credentials(settings.tracking_uri)
+
+
+@contextmanager
+def training_lock(settings: Settings) -> Iterator[None]:
+    """Be the only training on this home while the block runs.
+
+    Raises
+    ------
+    Refused
+        Another process holds it; said at once, with its number and since when.
+    """
+    sidecar = _lock_folder(settings) / "training.json"
+    with _lock(settings, "training", 0, lambda: _who_trains(sidecar)):
+        sidecar.write_text(json.dumps({"pid": os.getpid(), "since": time.time()}))
+        try:
+            yield
+        finally:
+            sidecar.unlink(missing_ok=True)
+
+
+@contextmanager
+def registry_lock(settings: Settings) -> Iterator[None]:
+    """Change the registry alone; waits for whoever is changing it from this home.
+
+    Raises
+    ------
+    Refused
+        It was not free within half a minute.
+    """
+    busy = Refused("Another process is changing the model registry", "Wait for it to end and try again")
+    with _lock(settings, "registry", _REGISTRY_PATIENCE, lambda: busy):
+        yield
+
+
+def close_abandoned_runs(client: MlflowClient, experiment_id: str) -> tuple[str, ...]:
+    """Mark as KILLED the runs that a process of this machine left RUNNING when it was killed.
+
+    Call it under `training_lock`. Runs of other machines, of living processes and of other
+    programs stay as they are.
+
+    Returns
+    -------
+    tuple of str
+        Ids of the runs that were closed.
+    """
+    mine = f"attributes.status = 'RUNNING' AND tags.`taxiway.host` = '{socket.gethostname()}'"
+    closed = []
+    for run in search_runs(client, [experiment_id], mine):
+        pid = run.data.tags.get("taxiway.pid", "")
+        if pid.isdigit() and not is_alive(int(pid), run.info.start_time / 1000):
+            client.set_terminated(run.info.run_id, "KILLED")
+            closed.append(run.info.run_id)
+    return tuple(closed)
+
+
+def search_runs(
+    client: MlflowClient, experiment_ids: list[str], condition: str, order: tuple[str, ...] = ()
+) -> Iterator[Run]:
+    """All runs that meet a condition, page after page."""
+    token = None
+    while True:
+        page = client.search_runs(
+            experiment_ids, condition, max_results=_PAGE, order_by=list(order) or None, page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def is_alive(pid: int, since: float) -> bool:
+    """Whether the process that had this number at a moment (seconds since 1970) still runs."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        # A process younger than the moment only inherited the number. Two seconds of grace, since
+        # the machine's boot time, which this is counted from, is rounded.
+        return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= since + 2)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _client(uri: str) -> MlflowClient:
+    mlflow = import_mlflow()
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)  # type: ignore[no-any-return]
+    except MlflowException as error:
+        raise _store_fault(uri, error) from error
+
+
+def _store_fault(uri: str, error: Exception) -> TaxiwayError:
+    place = without_credentials(uri)
+    if "out-of-date database schema" in str(error):
+        return MachineError(
+            f"{place} was made by another version of MLflow",
+            f"Back it up, then run: mlflow db upgrade {place}",
+        )
+    first = without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
+    return MachineError(f"{place} cannot be used: {first[:200]}", "Check MLFLOW_TRACKING_URI")
+
+
+def _make_embedded_store(settings: Settings) -> None:
+    file = settings.home / DATABASE_FILE
+    if set("%?") & set(str(file)):
+        # SQLAlchemy 2.1 reads these as escapes, and MLflow would try the wrong file for 100 seconds.
+        raise UsageError(f"{settings.home} contains % or ?, which no address of a database can", "Set TAXIWAY_HOME")
+    try:
+        (settings.home / "artifacts").mkdir(parents=True, exist_ok=True)
+        if check_embedded_store(settings):
+            return
+        busy = MachineError(f"{file} is being made by another process", "Wait for it to end and try again")
+        with _lock(settings, "store", _CREATION_PATIENCE, lambda: busy):
+            if not file.exists():
+                _create_file(settings, file)
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or settings.home} cannot be written: {error.strerror}",
+            "Set TAXIWAY_HOME to a folder of your own",
+        ) from error
+
+
+def _create_file(settings: Settings, file: Path) -> None:
+    """Make the tables in a file aside and move it into place: whole, or not there at all.
+
+    MLflow runs its 68 migrations without a transaction around them and without a lock; a process
+    killed among them, or two side by side, leave a file that no later start repairs (seen in 3.17).
+    """
+    import_mlflow()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    partial = file.with_name(f"{DATABASE_FILE}.partial")
+    for leftover in file.parent.glob(f"{partial.name}*"):
+        leftover.unlink()
+    # Made here and not by the client, which would write the working directory of the day into the
+    # file as the place of the default experiment's artifacts.
+    root = (settings.home / "artifacts").as_uri()
+    store = SqlAlchemyStore(f"sqlite:///{partial}", root)  # type: ignore[no-untyped-call]
+    store.engine.dispose()
+    partial.replace(file)
+
+
+def _check_file(file: Path) -> None:
+    """Tell at once what MLflow would find out after 100 seconds of retries."""
+    if not os.access(file, os.R_OK | os.W_OK):
+        raise MachineError(f"{file} cannot be read and written", "Change its permissions, or set TAXIWAY_HOME")
+    try:
+        with closing(sqlite3.connect(file, timeout=20)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise MachineError(
+            f"{file} is not a usable SQLite file ({error})", "Move it away; a new one is made at the next start"
+        ) from error
+
+
+@contextmanager
+def _lock(settings: Settings, name: str, patience: float, busy: Any) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    folder = _lock_folder(settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{name}.lock", timeout=patience)
+        lock.acquire()
+    except Timeout:
+        raise busy() from None
+    except OSError as error:
+        raise MachineError(
+            f"{settings.home} cannot be written: {error.strerror}", "Set TAXIWAY_HOME to a folder of your own"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock_folder(settings: Settings) -> Path:
+    return settings.home / "locks"
+
+
+def _who_trains(sidecar: Path) -> Refused:
+    try:
+        holder = json.loads(sidecar.read_text())
+        since = time.strftime("%H:%M", time.localtime(holder["since"]))
+        who = f" (process {holder['pid']}, since {since})"
+    except (OSError, ValueError, KeyError):
+        who = ""
+    return Refused(
+        f"Another training{who} is using this store",
+        "Wait for it to end, stop it, or train into another store with --home",
+    )

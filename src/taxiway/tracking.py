@@ -1,0 +1,395 @@
+"""What one training records in MLflow: a parent run, and a run for each candidate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from taxiway import __version__
+from taxiway.evaluation import HOLDOUT, TRAIN
+from taxiway.leakage import FeatureAudit
+from taxiway.pipeline import assemble
+from taxiway.plots import draw_evaluation, draw_weights
+from taxiway.preparation import Split
+from taxiway.progress import Progress
+from taxiway.recipes import CompiledRecipe
+from taxiway.search import Candidate, Search
+from taxiway.settings import Settings
+from taxiway.trips.months import describe_months
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+    from pyspark.ml import PipelineModel
+
+    from taxiway.trips.source import MonthFiles
+
+MODEL = "model"
+FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+
+# Canonical type -> MLflow's. Whole numbers are `long`, which takes int32 and int64 alike.
+_MLFLOW_TYPES = {"int": "long", "double": "double", "string": "string", "timestamp_ntz": "datetime"}
+
+
+@dataclass
+class Sweep:
+    """The open parent run of one training; ends FINISHED, FAILED or KILLED, never RUNNING.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    settings : Settings
+    compiled : CompiledRecipe
+    experiment_id, run_id : str
+    shared_params : mapping of str to str
+        What every candidate was trained with.
+    shared_tags : mapping of str to str
+    datasets : sequence
+        MLflow dataset inputs.
+    """
+
+    client: MlflowClient
+    settings: Settings
+    compiled: CompiledRecipe
+    experiment_id: str
+    run_id: str
+    shared_params: Mapping[str, str]
+    shared_tags: Mapping[str, str]
+    datasets: Sequence[Any]
+
+    @classmethod
+    def start(
+        cls,
+        client: MlflowClient,
+        settings: Settings,
+        compiled: CompiledRecipe,
+        split: Split,
+        files: Sequence[MonthFiles],
+        rows: Mapping[str, int],
+        search: Search,
+        seed: int,
+    ) -> Sweep:
+        """Open the parent run of a training."""
+        from taxiway.store import close_abandoned_runs, experiment_id
+
+        recipe = compiled.recipe
+        experiment = experiment_id(client, settings, recipe.name)
+        close_abandoned_runs(client, experiment)
+        params = {
+            "train": describe_months(split.train),
+            "holdout": describe_months(split.holdout),
+            "train_rows": str(rows[TRAIN]),
+            "holdout_rows": str(rows[HOLDOUT]),
+            "seed": str(seed),
+        }
+        tags = {
+            "taxiway.recipe": recipe.name,
+            "taxiway.metric": f"{HOLDOUT}_{recipe.chosen_metric}",
+            "taxiway.direction": "max" if recipe.higher_is_better else "min",
+            "taxiway.hyperparameters": ",".join(search.searched),
+            **_identity_tags(compiled),
+        }
+        if any(item.synthetic for item in files):
+            tags["taxiway.synthetic"] = "true"
+        parent_tags = {**tags, "taxiway.kind": "sweep", "mlflow.note.content": recipe.description}
+        run = client.create_run(
+            experiment, tags=parent_tags, run_name=f"{recipe.name} sweep {time.strftime('%Y-%m-%d %H:%M')}"
+        )
+        datasets = [
+            _dataset_input(part, months, files, rows[part])
+            for part, months in ((TRAIN, split.train), (HOLDOUT, split.holdout))
+        ]
+        return cls(client, settings, compiled, experiment, run.info.run_id, params, tags, datasets)
+
+    def __enter__(self) -> Sweep:
+        self.client.log_inputs(self.run_id, self.datasets)
+        _log(self.client, self.run_id, self.shared_params, {})
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.set_terminated(self.run_id, _status(error))
+
+    def record(
+        self,
+        prepared: PipelineModel,
+        slots: Sequence[tuple[str, str]],
+        candidates: Sequence[Candidate],
+        leakage: Sequence[FeatureAudit],
+        example: Sequence[Mapping[str, Any]],
+        progress: Progress,
+    ) -> list[str]:
+        """Record every candidate as a child run with its model, best first.
+
+        Returns
+        -------
+        list of str
+            Run ids in the order of the candidates; the parent's ``taxiway.best_run_id`` is the
+            first.
+        """
+        flagged = ",".join(item.feature for item in leakage if item.flagged)
+        tags = {**self.shared_tags, "taxiway.kind": "candidate", "mlflow.parentRunId": self.run_id}
+        if flagged:
+            tags["taxiway.leakage"] = flagged
+        sample = _InputExample.of(self.compiled, example)
+
+        def record_one(candidate: Candidate) -> str:
+            run_id = self._record_candidate(candidate, tags, prepared, slots, leakage, sample)
+            progress.advance("Recording runs")
+            return run_id
+
+        # One candidate writes files while another one's model is written by the JVM.
+        with ThreadPoolExecutor(2) as pool:
+            run_ids = list(pool.map(record_one, candidates))
+        self._summarize(candidates[0], run_ids[0], flagged, leakage)
+        return run_ids
+
+    def _summarize(self, best: Candidate, run_id: str, flagged: str, leakage: Sequence[FeatureAudit]) -> None:
+        from taxiway.comparison import compare, log_comparison
+
+        _log(self.client, self.run_id, {}, best.metrics)
+        self.client.set_tag(self.run_id, "taxiway.best_run_id", run_id)
+        if flagged:
+            self.client.set_tag(self.run_id, "taxiway.leakage", flagged)
+        self.client.log_dict(self.run_id, [asdict(item) for item in leakage], "leakage.json")
+        comparison = compare(self.compiled.recipe.name, self.settings, run=self.run_id)
+        log_comparison(self.client, comparison)
+
+    def _record_candidate(
+        self,
+        candidate: Candidate,
+        tags: Mapping[str, str],
+        prepared: PipelineModel,
+        slots: Sequence[tuple[str, str]],
+        leakage: Sequence[FeatureAudit],
+        example: _InputExample,
+    ) -> str:
+        run = self.client.create_run(
+            self.experiment_id,
+            start_time=int(candidate.started * 1000),
+            tags=dict(tags),
+            run_name=_run_name(candidate, self.shared_tags["taxiway.hyperparameters"]),
+        )
+        run_id: str = run.info.run_id
+        with _ending(self.client, run_id):
+            params = {**self.shared_params, **{name: str(value) for name, value in candidate.named_params.items()}}
+            metrics = {**candidate.metrics, "fit_seconds": candidate.seconds}
+            _log(self.client, run_id, params, metrics)
+            self.client.log_inputs(run_id, self.datasets)
+            with _private_folder(self.settings) as folder:
+                _write_pictures(folder / "artifacts", self.compiled, candidate, slots, leakage)
+                self.client.log_artifacts(run_id, str(folder / "artifacts"))
+                self._log_model(folder, run_id, assemble([*prepared.stages, candidate.model]), params, example)
+        return run_id
+
+    def _log_model(
+        self, folder: Path, run_id: str, model: PipelineModel, params: Mapping[str, str], example: _InputExample
+    ) -> None:
+        """Save the model here, then hand it over file by file.
+
+        `mlflow.spark.log_model` would load it twice more to validate the example, and with a
+        proxied store first try to make Spark write to ``mlflow-artifacts:`` itself, with a Java
+        stack trace (seen in MLflow 3.17).
+        """
+        import mlflow.spark
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
+
+        logged = self.client.create_logged_model(
+            self.experiment_id, name=MODEL, source_run_id=run_id, params=dict(params), model_type="spark"
+        )
+        mlflow.spark.save_model(
+            model,
+            str(folder / MODEL),
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
+            ),
+            # Its default, /tmp/mlflow, is shared by all users of the machine.
+            dfs_tmpdir=str(folder / "spark"),
+            signature=example.signature,
+            input_example=example.rows,
+            # Named, since inferring them starts a second Spark session for half a minute.
+            pip_requirements=_requirements(),
+        )
+        self.client.log_model_artifacts(logged.model_id, str(folder / MODEL))
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+
+
+@dataclass(frozen=True)
+class _InputExample:
+    """The model's signature and a few raw rows to show it."""
+
+    signature: ModelSignature
+    rows: Any
+
+    @classmethod
+    def of(cls, compiled: CompiledRecipe, rows: Sequence[Mapping[str, Any]]) -> _InputExample:
+        import pandas as pd
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, Schema
+
+        # Nothing is required: a trip that lacks a value is answered all the same.
+        inputs = [
+            ColSpec(_MLFLOW_TYPES[kind], name=name, required=False) for name, kind in compiled.columns.items()
+        ]
+        signature = ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double", name="prediction")]))
+        return cls(signature, pd.DataFrame(list(rows), columns=list(compiled.columns)) if rows else None)
+
+
+def _run_name(candidate: Candidate, searched: str) -> str:
+    values = [f"{name}={_short(candidate.params[name])}" for name in searched.split(",") if name in candidate.params]
+    return " ".join([candidate.estimator, *values])
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _write_pictures(
+    folder: Path,
+    compiled: CompiledRecipe,
+    candidate: Candidate,
+    slots: Sequence[tuple[str, str]],
+    leakage: Sequence[FeatureAudit],
+) -> None:
+    folder.mkdir(parents=True)
+    draw_evaluation(compiled.recipe, candidate.parts).savefig(folder / "evaluation.png")
+    weights = weights_of(candidate.model, [slot for _, slot in slots])
+    title = "Coefficients" if hasattr(candidate.model, "coefficients") else "Importances"
+    draw_weights(f"{title}, {candidate.estimator}", weights).savefig(folder / "weights.png")
+    document = {"weights": [{"name": name, "value": value} for name, value in weights]}
+    (folder / "weights.json").write_text(json.dumps(document, indent=2))
+    (folder / "leakage.json").write_text(json.dumps([asdict(item) for item in leakage], indent=2))
+    (folder / "recipe.json").write_text(json.dumps(_recipe_document(compiled), indent=2, default=str))
+
+
+def weights_of(model: Any, slots: Sequence[str]) -> list[tuple[str, float]]:
+    """A fitted stage's coefficients or feature importances, by the name of the slot."""
+    values = model.coefficients if hasattr(model, "coefficients") else model.featureImportances
+    return [(name, float(value)) for name, value in zip(slots, values.toArray(), strict=True)]
+
+
+def _recipe_document(compiled: CompiledRecipe) -> dict[str, Any]:
+    recipe = compiled.recipe
+    return {
+        "name": recipe.name,
+        "task": recipe.task,
+        "label": recipe.label,
+        "features": dict(compiled.features),
+        "numeric": recipe.numeric,
+        "categorical": recipe.categorical,
+        "known_after": recipe.known_after,
+        "rules": {rule.name: rule.condition for rule in recipe.rules},
+        "metric": recipe.chosen_metric,
+    }
+
+
+def _identity_tags(compiled: CompiledRecipe) -> dict[str, str]:
+    import mlflow
+    import pyspark
+
+    document = json.dumps(_recipe_document(compiled), sort_keys=True, default=str)
+    tags = {
+        "taxiway.version": __version__,
+        "taxiway.recipe_digest": hashlib.sha256(document.encode()).hexdigest()[:16],
+        "taxiway.spark_version": pyspark.__version__,
+        "taxiway.mlflow_version": mlflow.__version__,
+        "taxiway.python_version": platform.python_version(),
+        "taxiway.host": socket.gethostname(),
+        "taxiway.pid": str(os.getpid()),
+        "mlflow.source.name": "taxiway",
+        "mlflow.source.type": "LOCAL",
+    }
+    if commit := _git_commit():
+        tags["mlflow.source.git.commit"] = commit
+    return tags
+
+
+def _git_commit() -> str:
+    """The commit of the user's working directory, where it is one."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    answer = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _requirements() -> list[str]:
+    import mlflow
+    import pyspark
+
+    return [f"mlflow=={mlflow.__version__}", f"pyspark=={pyspark.__version__}"]
+
+
+def _dataset_input(part: str, months: Sequence[Any], files: Sequence[MonthFiles], rows: int) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    used = [item for item in files if item.month in months]
+    digest = hashlib.sha256("".join(f"{item.month}{item.digest}" for item in used).encode()).hexdigest()[:32]
+    source = {"uri": used[0].source, "months": describe_months(months)}
+    profile = {"usable_rows": rows, "files": sum(len(item.paths) for item in used), "bytes": sum(i.size for i in used)}
+    return DatasetInput(
+        dataset=Dataset(
+            name=describe_months(months)[:500],
+            digest=digest,
+            source_type="http" if used[0].source.startswith("http") else "local",
+            source=json.dumps(source),
+            profile=json.dumps(profile),
+        ),
+        tags=[InputTag("mlflow.data.context", "training" if part == TRAIN else "evaluation")],
+    )
+
+
+def _log(client: MlflowClient, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+    from mlflow.entities import Metric, Param
+
+    now = int(time.time() * 1000)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
+        params=[Param(name, value) for name, value in params.items()],
+    )
+
+
+@contextmanager
+def _ending(client: MlflowClient, run_id: str) -> Iterator[None]:
+    """End a run however the block is left."""
+    try:
+        yield
+    except BaseException as error:
+        client.set_terminated(run_id, _status(error))
+        raise
+    client.set_terminated(run_id, FINISHED)
+
+
+def _status(error: BaseException | None) -> str:
+    if error is None:
+        return FINISHED
+    return KILLED if isinstance(error, KeyboardInterrupt | SystemExit) else FAILED
+
+
+@contextmanager
+def _private_folder(settings: Settings) -> Iterator[Path]:
+    parent = settings.home / "tmp"
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

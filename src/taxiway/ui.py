@@ -1,0 +1,146 @@
+"""MLflow's own pages on the store that needs no server, on this machine alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from taxiway.errors import MachineError, UsageError
+from taxiway.progress import Progress, Silent
+from taxiway.reach import is_server
+from taxiway.settings import Settings
+from taxiway.store import address, connect
+
+HOST = "127.0.0.1"
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Pages:
+    """MLflow's pages, open.
+
+    Parameters
+    ----------
+    address : str
+        What to open in a browser.
+    process : Popen, optional
+        The server that shows them; None when somebody else's does.
+    """
+
+    address: str
+    process: subprocess.Popen[bytes] | None = None
+
+    def wait(self) -> None:
+        """Wait until the server ends; at once when it is somebody else's."""
+        if self.process is not None:
+            self.process.wait()
+
+
+@contextmanager
+def open_pages(settings: Settings, port: int = 5000, progress: Progress | None = None) -> Iterator[Pages]:
+    """Serve MLflow's pages while the block runs.
+
+    Parameters
+    ----------
+    settings : Settings
+        When they name a server, its own address is given and nothing is started.
+    port : int
+        On 127.0.0.1.
+    progress : Progress, optional
+
+    Yields
+    ------
+    Pages
+
+    Raises
+    ------
+    UsageError
+        The port is taken.
+    MachineError
+        MLflow's server does not start.
+    """
+    connect(settings)
+    if is_server(settings.tracking_uri):
+        yield Pages(address(settings))
+        return
+    _check_port(port)
+    watch = progress or Silent()
+    log = settings.home / "logs" / "ui.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as stream:
+        process = _start(settings, port, stream.fileno())
+    try:
+        watch.begin("Starting MLflow's pages")
+        _wait(process, port, log)
+        watch.end("Starting MLflow's pages")
+        yield Pages(f"http://{HOST}:{port}", process)
+    finally:
+        _stop(process)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        # As the server itself does: a port that was left a moment ago may be taken again.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except PermissionError as error:
+            raise UsageError(f"Port {port} needs root", "Choose one above 1023 with --port") from error
+        except OSError as error:
+            raise UsageError(f"Port {port} is taken by another program", "Choose another one with --port") from error
+
+
+def _start(settings: Settings, port: int, log: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
+    # MLflow 3.17 starts four workers and a job runner by default: 15 processes, 2.2 GB.
+    command += ["--workers", "1"]
+    # Without a list, names of other private addresses are accepted as well (3.17).
+    command += ["--allowed-hosts", f"{HOST}:{port},localhost:{port}"]
+    command += ["--artifacts-destination", str(settings.home / "artifacts")]
+    environment = {
+        **os.environ,
+        # Not on the command line, where every user of the machine could read its password.
+        "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    # A session of its own: Ctrl-C reaches us alone, and we end it with all that it started. The
+    # home as working directory, since MLflow writes into the one that it is started in.
+    return subprocess.Popen(
+        command,
+        cwd=settings.home,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    import requests
+
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(requests.RequestException):
+            if requests.get(f"http://{HOST}:{port}/health", timeout=2).ok:
+                return
+        time.sleep(0.2)
+    raise MachineError("MLflow's pages did not start", f"See {log}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for number, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            return

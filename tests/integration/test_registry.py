@@ -1,0 +1,318 @@
+"""The registry's life, on an embedded store and on a real server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from taxiway.errors import BadData, NotFound, Refused, UsageError
+from taxiway.registry import delete, models, plan_deletion, production_version, promote, register
+from taxiway.settings import Settings
+from taxiway.store import connect, experiment_id
+from taxiway.versions import Version, get_model, linked_versions, stages_allowed
+from mlflow_fixtures import (  # noqa: F401  # fixtures are used by name
+    database_template,
+    embedded,
+    log_model,
+    make_sweep,
+    recipe,
+    server,
+    server_address,
+    store,
+)
+
+SCORES = {"0.1": 0.6, "0.01": 0.8, "1.0": 0.7}
+
+
+def stages(settings: Settings, name: str) -> dict[int, tuple[str, tuple[str, ...]]]:
+    """Version -> stage and aliases; nothing may disagree."""
+    found = models(settings, name)
+    assert not [version for version in found if version.disagreement]
+    return {version.version: (version.stage, version.aliases) for version in found}
+
+
+def register_some(settings: Settings, name: str, count: int) -> list[Version]:
+    sweep = make_sweep(settings, name, {str(index): 0.5 + index / 10 for index in range(count)})
+    return [register(name, settings, run=run) for run in sweep.runs]
+
+
+def test_register_takes_the_best_run_of_the_latest_sweep(store: Settings, recipe: str) -> None:
+    make_sweep(store, recipe, {"0.5": 0.99})
+    sweep = make_sweep(store, recipe, SCORES, tags={"taxiway.leakage": "payment_type", "taxiway.synthetic": "true"})
+    version = register(recipe, store, description="a first try", tags={"owner": "ana"})
+    assert (str(version), version.stage, version.run_id) == (f"{recipe}/1", "None", sweep.best)
+    assert version.metrics["holdout_roc_auc"] == 0.8
+    assert (version.description, version.tags["owner"]) == ("a first try", "ana")
+    assert version.flagged == ("payment_type",) and version.synthetic
+    assert not version.already_registered
+    logged = connect(store).get_logged_model(version.model_id)
+    assert linked_versions(logged) == [{"name": recipe, "version": 1}]
+
+
+def test_the_registered_model_can_be_loaded(store: Settings, recipe: str) -> None:
+    import mlflow.artifacts
+
+    make_sweep(store, recipe, {"0.1": 0.6})
+    version = register(recipe, store)
+    folder = mlflow.artifacts.download_artifacts(version.uri, dst_path=str(store.home / "out"))
+    assert "MLmodel" in os.listdir(folder)
+
+
+def test_a_run_is_registered_once(store: Settings, recipe: str) -> None:
+    make_sweep(store, recipe, {"0.1": 0.6})
+    first = register(recipe, store)
+    again = register(recipe, store, description="later", tags={"owner": "ben"})
+    assert again.already_registered and again.version == first.version == 1
+    assert (again.description, again.tags["owner"]) == ("later", "ben")
+    assert len(models(store, recipe)) == 1
+
+
+def test_a_sweep_may_be_named_instead_of_a_run(store: Settings, recipe: str) -> None:
+    older = make_sweep(store, recipe, {"0.1": 0.6, "0.2": 0.65})
+    make_sweep(store, recipe, {"0.5": 0.99})
+    assert register(recipe, store, run=older.parent).run_id == older.best
+
+
+def test_what_did_not_finish_is_refused(store: Settings, recipe: str) -> None:
+    failed = make_sweep(store, recipe, {"0.1": 0.6}, status="FAILED")
+    with pytest.raises(BadData, match="no run that finished"):
+        register(recipe, store)
+    with pytest.raises(Refused, match="is FAILED"):
+        register(recipe, store, run=failed.runs[0])
+    assert get_model(connect(store), recipe) is None
+
+
+def test_a_run_without_a_model_is_refused(store: Settings, recipe: str) -> None:
+    make_sweep(store, recipe, {"0.1": 0.6}, with_model=False)
+    with pytest.raises(BadData, match="no complete model"):
+        register(recipe, store)
+    assert get_model(connect(store), recipe) is None
+
+
+def test_a_model_whose_upload_was_cut_off_is_refused(store: Settings, recipe: str) -> None:
+    sweep = make_sweep(store, recipe, {"0.1": 0.6}, with_model=False)
+    client = connect(store)
+    experiment = experiment_id(client, store, recipe)
+    unfinished = client.create_logged_model(experiment, name="model", source_run_id=sweep.best)
+    with pytest.raises(BadData, match="no complete model"):
+        register(recipe, store)
+    client.finalize_logged_model(unfinished.model_id, "READY")
+    with pytest.raises(BadData, match="files of run .* are gone"):
+        register(recipe, store)
+
+
+def test_unknown_names(store: Settings, recipe: str) -> None:
+    sweep = make_sweep(store, recipe, {"0.1": 0.6})
+    register(recipe, store)
+    other = make_sweep(store, f"{recipe}-other", {"0.1": 0.6})
+    with pytest.raises(NotFound, match=f"Did you mean '{recipe}'"):
+        register(recipe[:-1], store)
+    with pytest.raises(NotFound, match="no run 'abc'"):
+        register(recipe, store, run="abc")
+    with pytest.raises(NotFound, match="is not one of"):
+        register(recipe, store, run=other.best)
+    with pytest.raises(NotFound, match=f"Did you mean '{recipe}'"):
+        promote(recipe[:-1], store)
+    with pytest.raises(NotFound, match=f"no version {recipe}/7"):
+        promote(f"{recipe}/7", store)
+    with pytest.raises(UsageError, match="not a stage"):
+        promote(recipe, store, to="prod")
+    with pytest.raises(NotFound, match="in production"):
+        production_version(recipe, store)
+    assert sweep.best
+
+
+def test_none_to_production_passes_through_staging(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 1)
+    done = promote(recipe, store, to="production")
+    assert [str(move) for move in done.moves] == [
+        f"{recipe}/1: None -> Staging",
+        f"{recipe}/1: Staging -> Production",
+    ]
+    assert stages(store, recipe) == {1: ("Production", ("production",))}
+    assert production_version(recipe, store).version == 1
+
+
+def test_only_one_version_is_in_production(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 3)
+    promote(f"{recipe}/1", store)
+    promote(f"{recipe}/2", store, to="staging")
+    done = promote(recipe, store)
+    assert [str(move) for move in done.moves] == [
+        f"{recipe}/2: Staging -> Production",
+        f"{recipe}/1: Production -> Archived",
+    ]
+    assert stages(store, recipe) == {1: ("Archived", ()), 2: ("Production", ("production",)), 3: ("None", ())}
+
+
+def test_who_waits_in_staging_stays_while_another_passes(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 2)
+    promote(f"{recipe}/1", store, to="staging")
+    promote(f"{recipe}/2", store, to="production")
+    assert stages(store, recipe) == {1: ("Staging", ("staging",)), 2: ("Production", ("production",))}
+
+
+def test_staging_takes_the_newest_and_only_one(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 3)
+    promote(f"{recipe}/2", store, to="staging")
+    assert promote(recipe, store, to="staging").version.version == 3
+    again = promote(recipe, store, to="staging")
+    assert (again.version.version, again.moves) == (3, ())
+    assert stages(store, recipe) == {1: ("None", ()), 2: ("Archived", ()), 3: ("Staging", ("staging",))}
+
+
+def test_promotion_is_idempotent(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 2)
+    first = promote(recipe, store)
+    again = promote(recipe, store)
+    assert first.version.version == again.version.version == 2
+    assert again.moves == () and again.repairs == ()
+
+
+def test_back_to_none_and_archived(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 1)
+    promote(recipe, store)
+    promote(f"{recipe}/1", store, to="archived")
+    assert stages(store, recipe) == {1: ("Archived", ())}
+    promote(f"{recipe}/1", store, to="none")
+    assert stages(store, recipe) == {1: ("None", ())}
+    with pytest.raises(UsageError, match="Which version"):
+        promote(recipe, store, to="archived")
+
+
+def test_killed_between_stage_and_alias(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 2)
+    promote(f"{recipe}/1", store)
+    with stages_allowed():
+        connect(store).transition_model_version_stage(recipe, "2", "Production", archive_existing_versions=True)
+    reported = {version.version: version.disagreement for version in models(store, recipe)}
+    assert reported == {
+        2: "is in Production without the alias 'production'",
+        1: "has the alias 'production' without being in Production",
+    }
+    assert production_version(recipe, store).version == 2
+    done = promote(f"{recipe}/2", store)
+    assert done.moves == () and len(done.repairs) == 2
+    assert stages(store, recipe) == {1: ("Archived", ()), 2: ("Production", ("production",))}
+
+
+def test_killed_while_passing_through_staging(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 3)
+    promote(f"{recipe}/1", store, to="staging")
+    with stages_allowed():
+        connect(store).transition_model_version_stage(recipe, "2", "Staging")
+    done = promote(f"{recipe}/3", store, to="production")
+    assert done.repairs
+    assert stages(store, recipe) == {
+        1: ("Staging", ("staging",)),
+        2: ("Archived", ()),
+        3: ("Production", ("production",)),
+    }
+
+
+def test_stages_raise_no_warning(store: Settings, recipe: str, recwarn: pytest.WarningsRecorder) -> None:
+    register_some(store, recipe, 1)
+    promote(recipe, store)
+    assert not [item for item in recwarn if "stage" in str(item.message).lower()]
+
+
+def test_killed_between_model_and_version(store: Settings, recipe: str) -> None:
+    make_sweep(store, recipe, {"0.1": 0.6})
+    code = (
+        "import os, sys\n"
+        "from mlflow import MlflowClient\n"
+        "from taxiway.registry import register\n"
+        "from taxiway.settings import load_settings\n"
+        "MlflowClient.create_model_version = lambda *a, **k: os.kill(os.getpid(), 9)\n"
+        "register(sys.argv[1], load_settings({'home': sys.argv[2], 'tracking_uri': sys.argv[3]}))\n"
+    )
+    arguments = [sys.executable, "-c", code, recipe, str(store.home), store.tracking_uri]
+    assert subprocess.run(arguments, check=False).returncode == -9
+    assert get_model(connect(store), recipe) is not None
+    assert recipe not in {version.name for version in models(store)}
+    assert get_model(connect(store), recipe) is None
+    assert register(recipe, store).version == 1
+
+
+def test_an_empty_model_of_somebody_else_stays(store: Settings, recipe: str) -> None:
+    connect(store).create_registered_model(recipe)
+    models(store)
+    assert get_model(connect(store), recipe) is not None
+    assert models(store, recipe) == ()
+
+
+def test_delete_refuses_what_is_in_use(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 2)
+    promote(f"{recipe}/1", store)
+    with pytest.raises(Refused, match=f"{recipe}/1 is in Production.*--in-stage production"):
+        plan_deletion(f"{recipe}/1", store)
+    with pytest.raises(Refused):
+        plan_deletion(f"{recipe}/1", store, in_stage=["staging"])
+    with pytest.raises(Refused):
+        plan_deletion(recipe, store)
+    with pytest.raises(UsageError):
+        plan_deletion(recipe, store, in_stage=["archived"])
+    assert len(models(store, recipe)) == 2
+
+
+def test_delete_refuses_what_an_alias_alone_uses(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 1)
+    connect(store).set_registered_model_alias(recipe, "production", "1")
+    with pytest.raises(Refused, match="is in Production"):
+        plan_deletion(f"{recipe}/1", store)
+
+
+def test_delete_removes_a_version_and_keeps_its_run(store: Settings, recipe: str) -> None:
+    first, second = register_some(store, recipe, 2)
+    plan = plan_deletion(f"{recipe}/1", store)
+    assert (plan.versions[0].version, plan.whole_model, plan.runs) == (1, False, (first.run_id,))
+    delete(plan, store)
+    assert stages(store, recipe) == {2: ("None", ())}
+    client = connect(store)
+    assert client.get_run(first.run_id).info.status == "FINISHED"
+    assert linked_versions(client.get_logged_model(first.model_id)) == []
+    assert second.version == 2
+
+
+def test_delete_the_version_in_production_by_name_and_the_model_with_its_last(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 1)
+    promote(recipe, store)
+    plan = plan_deletion(f"{recipe}/1", store, in_stage=["production"])
+    assert plan.whole_model and plan.aliases == ("production",)
+    delete(plan, store)
+    assert get_model(connect(store), recipe) is None
+
+
+def test_delete_a_whole_model(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 3)
+    delete(plan_deletion(recipe, store), store)
+    assert get_model(connect(store), recipe) is None
+
+
+def test_delete_refuses_what_has_changed_meanwhile(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 2)
+    plan = plan_deletion(recipe, store)
+    promote(f"{recipe}/1", store, to="staging")
+    with pytest.raises(Refused):
+        delete(plan, store)
+    one = plan_deletion(f"{recipe}/2", store)
+    promote(f"{recipe}/2", store, to="archived")
+    with pytest.raises(Refused, match="has changed"):
+        delete(one, store)
+    assert len(models(store, recipe)) == 2
+
+
+def test_a_version_number_is_not_used_twice_while_the_model_lives(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 3)
+    delete(plan_deletion(f"{recipe}/2", store), store)
+    make_sweep(store, recipe, {"9": 0.9})
+    assert register(recipe, store).version == 4
+
+
+def test_a_version_outlives_its_run(store: Settings, recipe: str) -> None:
+    version = register_some(store, recipe, 1)[0]
+    connect(store).delete_run(version.run_id)
+    assert models(store, recipe)[0].run_id == version.run_id

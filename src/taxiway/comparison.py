@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from taxiway.errors import NotFound, did_you_mean
+from taxiway.errors import NotFound, UsageError, did_you_mean
 from taxiway.settings import Settings
 from taxiway.store import connect, search_runs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
@@ -148,6 +150,20 @@ def find_experiment(client: MlflowClient, recipe_name: str) -> str:
 def log_comparison(client: MlflowClient, comparison: Comparison) -> None:
     """Draw a comparison and keep it with the sweep, as ``comparison.png``."""
     client.log_figure(comparison.parent_run_id, plot_comparison(comparison), COMPARISON_FILE)
+
+
+def save_comparison(comparison: Comparison, file: Path) -> None:
+    """Draw a comparison into a file; its suffix says how (``.png``, ``.svg``, ``.pdf``).
+
+    Raises
+    ------
+    UsageError
+        Another suffix, or a folder that is not there.
+    """
+    try:
+        plot_comparison(comparison).savefig(file)
+    except (ValueError, FileNotFoundError, IsADirectoryError) as error:
+        raise UsageError(f"The picture cannot be written to {file}: {error}", "Name a .png in a folder") from error
 
 
 def plot_comparison(comparison: Comparison) -> Figure:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from taxiway.errors import NotFound, TaxiwayError, Unreachable
+from taxiway.errors import TaxiwayError
 from taxiway.java import find_java
 from taxiway.reach import check_database, is_server
 from taxiway.settings import Settings
@@ -56,36 +56,32 @@ def diagnose(settings: Settings) -> tuple[Finding, ...]:
     tuple of Finding
         Home, Java, memory, disk, tracking and trips, in this order.
     """
-    checks: dict[str, Callable[[Settings], Finding]] = {
-        "home": _check_home,
-        "java": _check_java,
+    checks: dict[str, Callable[[], Finding]] = {
+        "home": partial(_check_home, settings),
+        "java": partial(_check_java, settings),
         "memory": _check_memory,
-        "disk": _check_disk,
-        "tracking": _check_tracking,
-        "trips": _check_trips,
+        "disk": partial(_check_disk, settings),
+        "tracking": partial(_check_tracking, settings),
+        "trips": partial(_check_trips, settings),
     }
     pool = ThreadPoolExecutor(len(checks))
-    futures = {name: pool.submit(_guard, name, check, settings) for name, check in checks.items()}
-    findings = [_await(name, future) for name, future in futures.items()]
+    futures = {name: pool.submit(_guard, name, check) for name, check in checks.items()}
+    done, _ = wait(futures.values(), _PATIENCE)
     pool.shutdown(wait=False)
-    return tuple(findings)
+    return tuple(future.result() if future in done else _silent(name) for name, future in futures.items())
 
 
-def _guard(name: str, check: Callable[[Settings], Finding], settings: Settings) -> Finding:
+def _guard(name: str, check: Callable[[], Finding]) -> Finding:
     try:
-        return check(settings)
+        return check()
     except TaxiwayError as error:
         return Finding(name, False, error.message, error.remedy)
-    except Exception as error:  # noqa: BLE001  # a doctor reports what it meets
+    except (OSError, RuntimeError, ValueError) as error:  # reported, so that the rest is reported too
         return Finding(name, False, f"{type(error).__name__}: {error}", "Run it again with --verbose")
 
 
-def _await(name: str, future: Any) -> Finding:
-    try:
-        found: Finding = future.result(_PATIENCE)
-    except TimeoutError:
-        return Finding(name, False, f"No answer within {_PATIENCE:.0f} seconds", "Look at the network, and try again")
-    return found
+def _silent(name: str) -> Finding:
+    return Finding(name, False, f"No answer within {_PATIENCE:.0f} seconds", "Look at the network, and try again")
 
 
 def _check_home(settings: Settings) -> Finding:
@@ -107,7 +103,7 @@ def _check_java(settings: Settings) -> Finding:
     return Finding("java", True, f"Java {java.version} in {java.home}{ignored}")
 
 
-def _check_memory(settings: Settings) -> Finding:
+def _check_memory() -> Finding:
     import psutil
 
     free, total = available_memory(), psutil.virtual_memory().total
@@ -152,10 +148,4 @@ def _check_tracking(settings: Settings) -> Finding:
 def _check_trips(settings: Settings) -> Finding:
     from taxiway.trips.source import check_source
 
-    place = settings.source_location
-    try:
-        check_source(settings)
-    except (NotFound, Unreachable) as error:
-        local = "Months that are under the home already still work; offline, use taxiway synth"
-        return Finding("trips", False, error.message, error.remedy or local)
-    return Finding("trips", True, f"{settings.trips_source} answers at {place}")
+    return Finding("trips", True, check_source(settings))

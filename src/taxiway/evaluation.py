@@ -7,20 +7,21 @@ histogram.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
+from math import log, log1p, nan, sqrt
 from typing import TYPE_CHECKING, Any
 
 from taxiway.features import LABEL
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 SCORES = "scores"
 PART = "part"
 TRAIN, HOLDOUT = "train", "holdout"
 CALIBRATION_BINS = 10
+_PREDICTION_BINS = 40
 _HISTOGRAM_BINS = 50  # a multiple of the calibration bins
 _CURVE_POINTS = 200
 # What scikit-learn clips probabilities at in log loss: the epsilon of a double.
@@ -36,7 +37,8 @@ class Evaluation:
     metrics : mapping of str to float
         Classification: ``roc_auc``, ``pr_auc`` (average precision), ``log_loss``, ``brier``,
         ``calibration_error`` (expected, ten bins of equal width). Regression: ``rmse``, ``mae``
-        (in the label's unit) and ``r2``.
+        (in the label's unit) and ``r2``. NaN where a metric is not defined: the areas without
+        labels of both classes, r2 of a label that never varies.
     rows : int
         Rows evaluated.
     roc : tuple of (false positive rate, true positive rate)
@@ -57,7 +59,9 @@ class Evaluation:
     histogram: tuple[tuple[float, float, int, int], ...] = field(default=())
 
 
-def evaluate(scored: DataFrame, task: str, candidates: int, rows: Mapping[str, int]) -> dict[tuple[str, int], Evaluation]:
+def evaluate(
+    scored: DataFrame, task: str, candidates: int, rows: Mapping[str, int]
+) -> dict[tuple[str, int], Evaluation]:
     """Evaluate all candidates on all parts of the data at once.
 
     Parameters
@@ -80,61 +84,93 @@ def evaluate(scored: DataFrame, task: str, candidates: int, rows: Mapping[str, i
     return _evaluate_regressions(scored, candidates)
 
 
+def evaluate_counts(counts: Iterable[tuple[float, float, float]]) -> Evaluation:
+    """Evaluate a classifier that knows only few different scores.
+
+    Parameters
+    ----------
+    counts : iterable of (score, positives, negatives)
+        How many rows of each label have a score.
+
+    Returns
+    -------
+    Evaluation
+    """
+    by_score: dict[float, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for score, positives, negatives in counts:
+        by_score[score][0] += positives
+        by_score[score][1] += negatives
+    groups = []
+    tp = fp = 0.0
+    for score, (positives, negatives) in sorted(by_score.items(), reverse=True):
+        tp, fp, n = tp + positives, fp + negatives, positives + negatives
+        clipped = max(min(score, 1 - _EPSILON), _EPSILON)
+        groups.append(
+            {
+                "bin": min(int(score * _HISTOGRAM_BINS), _HISTOGRAM_BINS - 1),
+                "positives": positives,
+                "negatives": negatives,
+                "positives_so_far": tp,
+                "negatives_so_far": fp,
+                "score": score * n,
+                "positive_not_below": negatives * tp,
+                "negative_not_below": positives * fp,
+                "precision": positives * tp / (tp + fp),
+                "log_loss": -positives * log(clipped) - negatives * log1p(-clipped),
+                "brier": positives * (1 - score) ** 2 + negatives * score**2,
+            }
+        )
+    return _classifier(groups)
+
+
 def _evaluate_classifiers(scored: DataFrame, rows: Mapping[str, int]) -> dict[tuple[str, int], Evaluation]:
     groups: dict[tuple[str, int], list[Any]] = defaultdict(list)
     for row in _classification_sums(scored, rows).collect():
         groups[row[PART], row["candidate"]].append(row)
-    return {key: _classifier(sorted(found, key=lambda row: row["positives_so_far"] + row["negatives_so_far"]))
-            for key, found in groups.items()}
+    return {
+        key: _classifier(sorted(found, key=lambda row: row["positives_so_far"] + row["negatives_so_far"]))
+        for key, found in groups.items()
+    }
 
 
 def _classification_sums(scored: DataFrame, rows: Mapping[str, int]) -> DataFrame:
-    """Sums by candidate, slice of the curve and bin of the score.
+    """Sums by candidate, slice of the curve and bin of the score, from one sort of the scores.
 
-    Equal scores are counted together first, so that ties are treated as the definitions of the
-    area under the ROC curve (half a pair each) and of average precision (one threshold) ask.
+    Every row is told how many positives and rows score at least as high as it does. Equal
+    scores so share one threshold, as average precision asks, and `_classifier` counts a tied
+    pair as half, as the area under the ROC curve asks.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    by_score = (
-        scored.select(PART, LABEL, F.posexplode(SCORES).alias("candidate", "score"))
-        .groupBy(PART, "candidate", "score")
-        .agg(F.sum(LABEL).alias("positives"), F.count("*").alias("n"))
-    )
-    # Best scores first; a running sum needs no more memory than one row.
-    so_far = (
+    at_least = (
         Window.partitionBy(PART, "candidate")
         .orderBy(F.desc("score"))
-        .rowsBetween(Window.unboundedPreceding, Window.currentRow)
+        .rangeBetween(Window.unboundedPreceding, Window.currentRow)
     )
     size = F.create_map(*(F.lit(item) for pair in rows.items() for item in pair))[F.col(PART)]
-    clipped = F.greatest(F.least(F.col("score"), F.lit(1 - _EPSILON)), F.lit(_EPSILON))
-    negatives = F.col("n") - F.col("positives")
-    running = by_score.select(
-        "*",
-        negatives.alias("negatives"),
-        F.sum("positives").over(so_far).alias("tp"),
-        F.sum(negatives).over(so_far).alias("fp"),
+    score, positive, tp, above = F.col("score"), F.col(LABEL), F.col("tp"), F.col("above")
+    negative = 1 - positive
+    clipped = F.greatest(F.least(score, F.lit(1 - _EPSILON)), F.lit(_EPSILON))
+    ranked = scored.select(PART, LABEL, F.posexplode(SCORES).alias("candidate", "score")).select(
+        "*", F.sum(LABEL).over(at_least).alias("tp"), F.count("*").over(at_least).alias("above")
     )
-    return running.groupBy(
+    return ranked.groupBy(
         PART,
         "candidate",
-        F.floor((F.col("tp") + F.col("fp")) * _CURVE_POINTS / size).alias("slice"),
-        F.least(F.floor(F.col("score") * _HISTOGRAM_BINS), F.lit(_HISTOGRAM_BINS - 1)).cast("int").alias("bin"),
+        F.floor(above * _CURVE_POINTS / size).alias("slice"),
+        F.least(F.floor(score * _HISTOGRAM_BINS), F.lit(_HISTOGRAM_BINS - 1)).cast("int").alias("bin"),
     ).agg(
-        F.sum("positives").alias("positives"),
-        F.sum("negatives").alias("negatives"),
-        F.max("tp").alias("positives_so_far"),
-        F.max("fp").alias("negatives_so_far"),
-        F.sum(F.col("score") * F.col("n")).alias("score"),
-        F.sum(F.col("negatives") * (F.col("tp") - F.col("positives") / 2)).alias("pairs_in_order"),
-        F.sum(F.col("positives") * F.col("tp") / (F.col("tp") + F.col("fp"))).alias("precision"),
-        F.sum(-F.col("positives") * F.log(clipped) - F.col("negatives") * F.log1p(-clipped)).alias("log_loss"),
-        F.sum(
-            F.col("positives") * (1 - F.col("score")) * (1 - F.col("score"))
-            + F.col("negatives") * F.col("score") * F.col("score")
-        ).alias("brier"),
+        F.sum(positive).alias("positives"),
+        F.sum(negative).alias("negatives"),
+        F.max(tp).alias("positives_so_far"),
+        F.max(above - tp).alias("negatives_so_far"),
+        F.sum(score).alias("score"),
+        F.sum(negative * tp).alias("positive_not_below"),
+        F.sum(positive * (above - tp)).alias("negative_not_below"),
+        F.sum(positive * tp / above).alias("precision"),
+        F.sum(-positive * F.log(clipped) - negative * F.log1p(-clipped)).alias("log_loss"),
+        F.sum((score - positive) * (score - positive)).alias("brier"),
     )
 
 
@@ -145,8 +181,14 @@ def _classifier(groups: Sequence[Any]) -> Evaluation:
     bins = _histogram(groups)
     calibration = _calibration(bins)
     metrics = {
-        "roc_auc": sum(group["pairs_in_order"] for group in groups) / (positives * negatives),
-        "pr_auc": sum(group["precision"] for group in groups) / positives,
+        # Of all pairs: those in order, and half of the tied ones, which both sums contain.
+        "roc_auc": (
+            1
+            + _share(sum(group["positive_not_below"] for group in groups), positives * negatives)
+            - _share(sum(group["negative_not_below"] for group in groups), positives * negatives)
+        )
+        / 2,
+        "pr_auc": _share(sum(group["precision"] for group in groups), positives if negatives else 0),
         "log_loss": sum(group["log_loss"] for group in groups) / total,
         "brier": sum(group["brier"] for group in groups) / total,
         "calibration_error": sum(abs(mean - seen) * n for mean, seen, n in calibration) / total,
@@ -155,14 +197,18 @@ def _classifier(groups: Sequence[Any]) -> Evaluation:
     return Evaluation(
         metrics={name: float(value) for name, value in metrics.items()},
         rows=int(total),
-        roc=((0.0, 0.0), *((fp / negatives, tp / positives) for tp, fp in points)),
-        precision_recall=tuple((tp / positives, tp / (tp + fp)) for tp, fp in points),
+        roc=((0.0, 0.0), *((_share(fp, negatives), _share(tp, positives)) for tp, fp in points)),
+        precision_recall=tuple((_share(tp, positives), tp / (tp + fp)) for tp, fp in points),
         calibration=calibration,
         histogram=tuple(
             (index / _HISTOGRAM_BINS, (index + 1) / _HISTOGRAM_BINS, int(bins[index][0]), int(bins[index][1]))
             for index in range(_HISTOGRAM_BINS)
         ),
     )
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else nan
 
 
 def _histogram(groups: Sequence[Any]) -> list[list[float]]:
@@ -186,42 +232,56 @@ def _calibration(bins: Sequence[Sequence[float]]) -> tuple[tuple[float, float, i
 def _evaluate_regressions(scored: DataFrame, candidates: int) -> dict[tuple[str, int], Evaluation]:
     from pyspark.sql import functions as F
 
-    def error(index: int) -> Any:
+    def error(index: int) -> Column:
         return F.col(SCORES)[index] - F.col(LABEL)
 
     sums = scored.groupBy(PART).agg(
         F.count("*").alias("n"),
         F.avg(LABEL).alias("mean"),
         F.var_pop(LABEL).alias("variance"),
+        *(F.min(F.col(SCORES)[index]).alias(f"low_{index}") for index in range(candidates)),
+        *(F.max(F.col(SCORES)[index]).alias(f"high_{index}") for index in range(candidates)),
         *(F.avg(error(index) * error(index)).alias(f"squared_{index}") for index in range(candidates)),
         *(F.avg(F.abs(error(index))).alias(f"absolute_{index}") for index in range(candidates)),
     )
-    points = _regression_points(scored, candidates)
+    found = sums.collect()
+    points = _regression_points(
+        scored,
+        [
+            (min(row[f"low_{index}"] for row in found), max(row[f"high_{index}"] for row in found))
+            for index in range(candidates)
+        ],
+    )
     return {
         (row[PART], index): Evaluation(
             metrics={
                 "rmse": sqrt(row[f"squared_{index}"]),
                 "mae": row[f"absolute_{index}"],
-                "r2": 1 - row[f"squared_{index}"] / row["variance"] if row["variance"] else float("nan"),
+                "r2": 1 - row[f"squared_{index}"] / row["variance"] if row["variance"] else nan,
             },
             rows=row["n"],
             calibration=tuple(points[row[PART], index]),
         )
-        for row in sums.collect()
+        for row in found
         for index in range(candidates)
     }
 
 
-def _regression_points(scored: DataFrame, candidates: int) -> dict[tuple[str, int], list[tuple[float, float, int]]]:
-    """Mean prediction and mean label by whole units of the prediction."""
+def _regression_points(
+    scored: DataFrame, bounds: Sequence[tuple[float, float]]
+) -> dict[tuple[str, int], list[tuple[float, float, int]]]:
+    """Mean prediction and mean label by bins of equal width between a candidate's bounds."""
     from pyspark.sql import functions as F
 
     points: dict[tuple[str, int], list[tuple[float, float, int]]] = defaultdict(list)
     exploded = scored.select(PART, LABEL, F.posexplode(SCORES).alias("candidate", "score"))
+    lows = F.array(*(F.lit(low) for low, _ in bounds))[F.col("candidate")]
+    widths = F.array(*(F.lit((high - low) / _PREDICTION_BINS or 1.0) for low, high in bounds))[F.col("candidate")]
+    bins = F.floor(F.least((F.col("score") - lows) / widths, F.lit(_PREDICTION_BINS - 1)))
     grouped = (
-        exploded.groupBy(PART, "candidate", F.floor("score").alias("unit"))
+        exploded.groupBy(PART, "candidate", bins.alias("bin"))
         .agg(F.avg("score").alias("predicted"), F.avg(LABEL).alias("seen"), F.count("*").alias("n"))
-        .orderBy("unit")
+        .orderBy("bin")
     )
     for row in grouped.collect():
         points[row[PART], row["candidate"]].append((row["predicted"], row["seen"], row["n"]))

@@ -35,4 +35,4 @@ def feature_statement(recipe: CompiledRecipe) -> str:
     computed = (
         f"CAST({expression} AS {kinds[name]}) AS {feature_column(name)}" for name, expression in recipe.features.items()
     )
-    return f"SELECT *, {', '.join(computed)} FROM __THIS__"
+    return " ".join(("SELECT", ", ".join(("*", *computed)), "FROM __THIS__"))

@@ -236,9 +236,9 @@ def _install(settings: Settings) -> Java:
 def _download(folder: Path) -> Java:
     import jdk
 
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside, _patience(30):
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside, _bounded(30, aside):
         try:
-            unpacked = Path(jdk.install(_INSTALLED_VERSION, path=aside))
+            unpacked = Path(jdk.install(_INSTALLED_VERSION, path=str(Path(aside, "unpacked"))))
         except Exception as error:  # the package raises whatever its parts raise
             raise MachineError("Java could not be downloaded", _REMEDY) from error
         target = folder / unpacked.name
@@ -252,13 +252,18 @@ def _download(folder: Path) -> Java:
 
 
 @contextmanager
-def _patience(seconds: float) -> Iterator[None]:
-    """Bound each wait for the network: `install-jdk` 1.1 waits for ever."""
+def _bounded(seconds: float, folder: str) -> Iterator[None]:
+    """Bound each wait for the network, and keep the download where we say.
+
+    `install-jdk` 1.1 waits for ever, and downloads under a name that all users of the machine know.
+    """
     import socket
 
-    before = socket.getdefaulttimeout()
+    before = socket.getdefaulttimeout(), tempfile.tempdir
     socket.setdefaulttimeout(seconds)
+    tempfile.tempdir = folder
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(before[0])
+        tempfile.tempdir = before[1]

@@ -7,18 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taxiway.evaluation import HOLDOUT, PART, SCORES, TRAIN, Evaluation, evaluate
+from taxiway.evaluation import HOLDOUT, PART, SCORES, TRAIN, Evaluation, evaluate, evaluate_counts
 from taxiway.features import LABEL, feature_column
 from taxiway.pipeline import FEATURES
 from taxiway.recipes import Recipe
 
 if TYPE_CHECKING:
     from pyspark.ml.base import Estimator
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, Row
 
 NUMERIC_BINS = 20
-SAMPLE_ROWS = 40_000
-"""Rows of training that the refits without a feature see; a leak shows in far fewer."""
+SAMPLE_ROWS = 20_000
+"""Rows of each part that the refits without a feature see; a leak shows in far fewer."""
 
 # Skill is 2·AUC-1 or R2: 0 for guessing, 1 for knowing. What follows is a judgement, set so that
 # payment type stands out in the exercise and no honest feature of the other recipes does.
@@ -39,8 +39,8 @@ class FeatureAudit:
         The recipe's metric on the holdout months when every row is given the mean label that
         training rows of the same category (or the same twentieth of a number) had.
     without : float
-        The recipe's metric on the holdout months of the best candidate, fitted again on a sample
-        without this feature.
+        The recipe's metric of the best candidate, fitted again without this feature on a sample
+        of the training months and judged on a sample of the holdout months.
     flagged : bool
         Whether the feature carries the model by itself, as a leak would.
     """
@@ -53,14 +53,14 @@ class FeatureAudit:
 
 @dataclass(frozen=True)
 class AuditData:
-    """What the audit looks at; both frames are cached by the caller.
+    """What the audit looks at; the frames are cached by the caller.
 
     Parameters
     ----------
     columns : DataFrame
         ``part``, ``label`` and the computed feature columns of every usable row.
-    vectors : DataFrame
-        ``part``, ``label`` and the assembled ``features`` of the same rows.
+    vectors : mapping of str to DataFrame
+        ``part``, ``label`` and the assembled ``features`` of the same rows, by part.
     slots : sequence of (feature, slot)
         What each slot of the vector holds.
     rows : mapping of str to int
@@ -68,7 +68,7 @@ class AuditData:
     """
 
     columns: DataFrame
-    vectors: DataFrame
+    vectors: Mapping[str, DataFrame]
     slots: Sequence[tuple[str, str]]
     rows: Mapping[str, int]
 
@@ -119,6 +119,7 @@ def _skill(evaluation: Evaluation) -> float:
 
 
 def _alone(recipe: Recipe, data: AuditData) -> list[Evaluation]:
+    """Evaluations of each feature by itself: a row's score is the mean label of its bin in training."""
     from pyspark.sql import functions as F
 
     numeric = [feature_column(name) for name in recipe.numeric]
@@ -128,22 +129,38 @@ def _alone(recipe: Recipe, data: AuditData) -> list[Evaluation]:
         *(F.coalesce(F.col(feature_column(name)), F.lit("")) for name in recipe.categorical),
     ]
     binned = data.columns.select(PART, LABEL, F.array(*(column.cast("string") for column in bins)).alias("bins"))
-    means = (
-        binned.where(F.col(PART) == TRAIN)
-        .select(LABEL, F.posexplode("bins").alias("feature", "bin"))
-        .groupBy("feature", "bin")
-        .agg(F.avg(LABEL).alias("mean"))
+    counts = (
+        binned.select(PART, LABEL, F.posexplode("bins").alias("feature", "bin"))
+        .groupBy(PART, "feature", "bin")
+        .agg(F.count("*").alias("n"), F.sum(LABEL).alias("label"))
         .collect()
     )
-    overall = binned.where(F.col(PART) == TRAIN).agg(F.avg(LABEL)).head()
-    default = F.lit(overall[0] if overall else 0.0)
-    scores = []
-    for index in range(len(bins)):
-        pairs = [F.lit(item) for row in means if row["feature"] == index for item in (row["bin"], row["mean"])]
-        scores.append(F.coalesce(F.try_element_at(F.create_map(*pairs), F.col("bins")[index]), default))
-    scored = binned.where(F.col(PART) == HOLDOUT).select(PART, LABEL, F.array(*scores).alias(SCORES))
-    found = evaluate(scored, recipe.task, len(bins), data.rows)
+    means = {(row["feature"], row["bin"]): row["label"] / row["n"] for row in counts if row[PART] == TRAIN}
+    every = [row for row in counts if row[PART] == TRAIN and row["feature"] == 0]
+    default = sum(row["label"] for row in every) / data.rows[TRAIN]
+    if recipe.task == "classification":
+        return [_judge_bins(index, counts, means, default) for index in range(len(bins))]
+    held = binned.where(F.col(PART) == HOLDOUT)
+    scores = [_mean_of_bin(index, means, default) for index in range(len(bins))]
+    found = evaluate(held.select(PART, LABEL, F.array(*scores).alias(SCORES)), recipe.task, len(bins), data.rows)
     return [found[HOLDOUT, index] for index in range(len(bins))]
+
+
+def _judge_bins(
+    feature: int, counts: Sequence[Row], means: Mapping[tuple[int, str], float], default: float
+) -> Evaluation:
+    return evaluate_counts(
+        (means.get((feature, row["bin"]), default), row["label"], row["n"] - row["label"])
+        for row in counts
+        if row[PART] == HOLDOUT and row["feature"] == feature
+    )
+
+
+def _mean_of_bin(feature: int, means: Mapping[tuple[int, str], float], default: float) -> Column:
+    from pyspark.sql import functions as F
+
+    pairs = [F.lit(item) for (index, label), mean in means.items() if index == feature for item in (label, mean)]
+    return F.coalesce(F.try_element_at(F.create_map(*pairs), F.col("bins")[feature]), F.lit(default))
 
 
 def _quantiles(columns: DataFrame, numeric: Sequence[str]) -> dict[str, list[float]]:
@@ -170,36 +187,51 @@ def _without(
     recipe: Recipe, data: AuditData, best: Estimator[Any], score: Column, parallel: int
 ) -> dict[int, Evaluation]:
     """Evaluations of the refits, by feature; the last one has all features."""
-    from pyspark.ml.feature import VectorSlicer
     from pyspark.sql import functions as F
 
-    share = min(1.0, SAMPLE_ROWS / max(1, data.rows[TRAIN]))
-    train = data.vectors.where(F.col(PART) == TRAIN).sample(share, seed=0).coalesce(1).cache()
     everything = range(len(data.slots))
     kept = [[slot for slot in everything if data.slots[slot][0] != name] for name in recipe.inputs]
-    slicers = [
-        VectorSlicer(inputCol=FEATURES, outputCol=f"slice_{index}", indices=slots)
-        for index, slots in enumerate([*kept, list(everything)])
-    ]
+    slices = [*kept, [*everything]]
+    parts = {part: _sliced_sample(data, part, slices) for part in (TRAIN, HOLDOUT)}
 
     def refit(index: int) -> Any:
-        estimator = best.copy({best.getParam("featuresCol"): f"slice_{index}"})
-        return estimator.fit(slicers[index].transform(train))
+        # The same names in every refit: Spark then compiles the query once for all of them.
+        return best.fit(parts[TRAIN].select(LABEL, F.col(_slice(index)).alias(FEATURES)))
 
     try:
         with ThreadPoolExecutor(parallel) as pool:
-            models = list(pool.map(refit, range(len(slicers))))
+            models = list(pool.map(refit, range(len(slices))))
+        scored = parts[HOLDOUT]
+        for index, model in enumerate(models):
+            reading = model.copy({model.getParam("featuresCol"): _slice(index)})
+            scored = with_score(scored, reading, score, f"score_{index}")
+        columns = [F.col(f"score_{index}") for index in range(len(models))]
+        rows = {HOLDOUT: min(data.rows[HOLDOUT], SAMPLE_ROWS)}
+        found = evaluate(scored.select(PART, LABEL, F.array(*columns).alias(SCORES)), recipe.task, len(models), rows)
+        return {index: found[HOLDOUT, index] for index in range(len(models))}
     finally:
-        train.unpersist()
-    scored = data.vectors.where(F.col(PART) == HOLDOUT)
-    for index, (slicer, model) in enumerate(zip(slicers, models, strict=True)):
-        scored = with_score(slicer.transform(scored), model, score, f"score_{index}")
-    columns = [F.col(f"score_{index}") for index in range(len(models))]
-    found = evaluate(scored.select(PART, LABEL, F.array(*columns).alias(SCORES)), recipe.task, len(models), data.rows)
-    return {index: found[HOLDOUT, index] for index in range(len(models))}
+        for frame in parts.values():
+            frame.unpersist()
+
+
+def _sliced_sample(data: AuditData, part: str, slices: Sequence[Sequence[int]]) -> DataFrame:
+    """A sample of a part, each row with one vector for each set of slots."""
+    from pyspark.ml.feature import VectorSlicer
+
+    frame = data.vectors[part].sample(min(1.0, SAMPLE_ROWS / data.rows[part]), seed=0).coalesce(1)
+    for index, slots in enumerate(slices):
+        frame = VectorSlicer(inputCol=FEATURES, outputCol=_slice(index), indices=list(slots)).transform(frame)
+    return frame.drop(FEATURES).cache()
+
+
+def _slice(index: int) -> str:
+    return f"slice_{index}"
 
 
 def with_score(frame: DataFrame, model: Any, score: Column, name: str) -> DataFrame:
     """Add one candidate's score as a column, and nothing else that it produces."""
+    if model.hasParam("rawPredictionCol"):
+        # The probability is then computed in one step instead of by way of two more columns.
+        model = model.copy({model.getParam(column): "" for column in ("rawPredictionCol", "predictionCol")})
     produced = model.transform(frame)
     return produced.select(*frame.columns, score.alias(name))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from taxiway.errors import RecipeError, UsageError, did_you_mean
@@ -12,7 +13,6 @@ from taxiway.recipes import CompiledRecipe, Recipe
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.ml.base import Estimator, Transformer
-    from pyspark.ml.util import JavaMLWritable
     from pyspark.sql import Column
 
 FEATURES = "features"
@@ -100,7 +100,9 @@ def build_estimator(name: str, params: Mapping[str, Any], seed: int) -> Estimato
     """
     if name not in ESTIMATORS:
         raise RecipeError(f"There is no estimator '{name}'", did_you_mean(name, ESTIMATORS))
-    estimator = ESTIMATORS[name]()(featuresCol=FEATURES, labelCol=LABEL, predictionCol=PREDICTION)
+    module, class_name = ESTIMATORS[name]
+    estimator_class = getattr(import_module(module), class_name)
+    estimator: Estimator[Any] = estimator_class(featuresCol=FEATURES, labelCol=LABEL, predictionCol=PREDICTION)
     known = {param.name for param in estimator.params}
     for key, value in params.items():
         if key not in known:
@@ -122,37 +124,19 @@ def score_column(recipe: Recipe) -> Column:
     return vector_to_array(F.col(PROBABILITY))[1] if recipe.task == "classification" else F.col(PREDICTION)
 
 
-def assemble(stages: Sequence[JavaMLWritable]) -> PipelineModel:
+def assemble(stages: Sequence[Transformer]) -> PipelineModel:
     """One PipelineModel of fitted stages."""
     from pyspark.ml import PipelineModel
 
-    return PipelineModel(list(stages))  # type: ignore[arg-type]  # fitted stages are transformers
+    return PipelineModel(list(stages))
 
 
-def _classification(name: str) -> Callable[[], Callable[..., Any]]:
-    def load() -> Callable[..., Any]:
-        from pyspark.ml import classification
-
-        return getattr(classification, name)  # type: ignore[no-any-return]
-
-    return load
-
-
-def _regression(name: str) -> Callable[[], Callable[..., Any]]:
-    def load() -> Callable[..., Any]:
-        from pyspark.ml import regression
-
-        return getattr(regression, name)  # type: ignore[no-any-return]
-
-    return load
-
-
-# Name -> the class, imported on use.
-ESTIMATORS: Mapping[str, Callable[[], Callable[..., Any]]] = {
-    "logistic_regression": _classification("LogisticRegression"),
-    "gradient_boosted_trees": _classification("GBTClassifier"),
-    "random_forest": _classification("RandomForestClassifier"),
-    "linear_regression": _regression("LinearRegression"),
-    "gradient_boosted_trees_regression": _regression("GBTRegressor"),
-    "random_forest_regression": _regression("RandomForestRegressor"),
+# Name -> module and class, imported on use.
+ESTIMATORS: Mapping[str, tuple[str, str]] = {
+    "logistic_regression": ("pyspark.ml.classification", "LogisticRegression"),
+    "gradient_boosted_trees": ("pyspark.ml.classification", "GBTClassifier"),
+    "random_forest": ("pyspark.ml.classification", "RandomForestClassifier"),
+    "linear_regression": ("pyspark.ml.regression", "LinearRegression"),
+    "gradient_boosted_trees_regression": ("pyspark.ml.regression", "GBTRegressor"),
+    "random_forest_regression": ("pyspark.ml.regression", "RandomForestRegressor"),
 }

@@ -88,8 +88,8 @@ class Table:
     ----------
     columns : DataFrame
         ``part``, ``label`` and one column for each feature.
-    vectors : DataFrame
-        ``part``, ``label`` and the vector ``features``.
+    vectors : mapping of str to DataFrame
+        ``part``, ``label`` and the vector ``features``, by part.
     pipeline : PipelineModel
         The fitted stages from raw trip to vector.
     slots : tuple of (feature, slot)
@@ -101,23 +101,18 @@ class Table:
     """
 
     columns: DataFrame
-    vectors: DataFrame
+    vectors: Mapping[str, DataFrame]
     pipeline: PipelineModel
     slots: tuple[tuple[str, str], ...]
     rows: Mapping[str, int]
     rejected: Mapping[str, int]
     example: Sequence[Mapping[str, Any]]
 
-    def vectors_of(self, part: str) -> DataFrame:
-        """The vectors of one part."""
-        from pyspark.sql import functions as F
-
-        return self.vectors.where(F.col(PART) == part).select(LABEL, FEATURES)
-
     def release(self) -> None:
         """Give the cached memory back."""
         self.columns.unpersist()
-        self.vectors.unpersist()
+        for frame in self.vectors.values():
+            frame.unpersist()
 
     @classmethod
     def prepare(
@@ -130,23 +125,23 @@ class Table:
         BadData
             A part without usable rows, a label of one class only, a feature that is always null.
         """
+        from pyspark.sql import functions as F
+
         from taxiway.trips.reading import read_trips
 
         trips = read_trips(spark, files, compiled.recipe.layouts)
         computed = compute(trips, compiled, split).cache()
         rows, rejected = _count(computed, compiled)
-        parts = -(-rows[TRAIN] // _ROWS_PER_PARTITION)
         columns = computed.where(f"{BROKEN_RULE} is null").drop(BROKEN_RULE)
         fitted = _fit_preparation(columns, compiled)
-        stages = fitted.stages[1:]
         assembled = columns
-        for stage in stages:
+        for stage in fitted.stages[1:]:
             assembled = stage.transform(assembled)
-        vectors = assembled.select(PART, LABEL, FEATURES).coalesce(parts).cache()
+        vectors = assembled.select(PART, LABEL, FEATURES)
         example = trips.select(*compiled.columns).dropna().limit(3).collect()
         return cls(
             columns=columns,
-            vectors=vectors,
+            vectors={part: _gather(vectors.where(F.col(PART) == part), rows[part]) for part in rows},
             pipeline=fitted,
             slots=slot_names(fitted, compiled),
             rows=rows,
@@ -185,6 +180,10 @@ def compute(trips: DataFrame, compiled: CompiledRecipe, split: Split) -> DataFra
     usable = F.when(F.col(LABEL).isNull(), F.coalesce(BROKEN_RULE, F.lit("label_known"))).otherwise(F.col(BROKEN_RULE))
     names = [feature_column(name) for name in compiled.recipe.inputs]
     return shaped.select(PART, LABEL, usable.alias(BROKEN_RULE), *names)
+
+
+def _gather(frame: DataFrame, rows: int) -> DataFrame:
+    return frame.coalesce(-(-rows // _ROWS_PER_PARTITION)).cache()
 
 
 def _fit_preparation(columns: DataFrame, compiled: CompiledRecipe) -> PipelineModel:

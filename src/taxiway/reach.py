@@ -41,7 +41,8 @@ def check_server(uri: str) -> None:
     Raises
     ------
     Unreachable
-        Nothing answers within `PATIENCE` seconds, or what answers is not well.
+        Nothing answers within `PATIENCE` seconds, or what answers is not well. Who may come in is
+        judged by `question_server`, which knows MLflow's credentials.
     """
     import requests
 
@@ -60,7 +61,8 @@ def check_server(uri: str) -> None:
         ) from error
     except requests.exceptions.RequestException as error:
         raise Unreachable(f"No MLflow server answers at {place} ({_cause(error)})", _REMEDY) from error
-    _judge(place, status, "")
+    if status >= 500:
+        raise _not_well(place, status)
 
 
 def question_server(uri: str) -> str:
@@ -85,15 +87,15 @@ def question_server(uri: str) -> str:
     place = without_credentials(uri)
 
     def ask(endpoint: str, **more: Any) -> Any:
+        # MLflow 3.17 gives neither function types.
         who = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
+        # It has just shown that it lives: a busy one may take its time.
         bounds = {"max_retries": 0, "timeout": 10, "raise_on_status": False}
         return http_request(who, endpoint, "GET", **bounds, **more)  # type: ignore[no-untyped-call]
 
     try:
         listed = ask("/api/2.0/mlflow/experiments/search", params={"max_results": 1})
         _judge(place, listed.status_code, listed.text)
-        if listed.status_code != 200:
-            raise Unreachable(f"What answers at {place} is not an MLflow server (HTTP {listed.status_code})", _REMEDY)
         version = ask("/version")
     except MlflowException as error:
         remedy = "Set MLFLOW_TRACKING_SERVER_CERT_PATH to its certificate" if "SSL" in str(error) else _REMEDY
@@ -164,18 +166,24 @@ def _judge(place: str, status: int, text: str) -> None:
     if status == 403:
         raise Unreachable(f"The MLflow server at {place} does not let you in (HTTP 403)", _SIGN_IN)
     if status >= 500:
-        raise Unreachable(f"The MLflow server at {place} is not well (HTTP {status})", "Look at its log, or wait")
+        raise _not_well(place, status)
+    if status != 200:
+        raise Unreachable(f"What answers at {place} is not an MLflow server (HTTP {status})", _REMEDY)
+
+
+def _not_well(place: str, status: int) -> Unreachable:
+    return Unreachable(f"The MLflow server at {place} is not well (HTTP {status})", "Look at its log, or wait")
 
 
 def _within(seconds: float, action: Callable[[], Any]) -> Any:
     """Run an action in a thread that is left behind when it takes too long."""
     outcome: list[Any] = []
-    failure: list[Exception] = []
+    failure: list[OSError | ValueError] = []
 
     def run() -> None:
         try:
             outcome.append(action())
-        except Exception as error:  # noqa: BLE001  # handed to the caller below
+        except (OSError, ValueError) as error:  # all that asking an address raises
             failure.append(error)
 
     thread = threading.Thread(target=run, daemon=True)

@@ -30,11 +30,9 @@ from taxiway.versions import (
     in_stage,
     linked_versions,
     models,
-    owner_tags,
     parse_model,
     pick,
     production_version,
-    remove_if_abandoned,
     stages_allowed,
     versions_of,
 )
@@ -171,7 +169,6 @@ def promote(model: str, settings: Settings, to: str = "production") -> Promotion
     name, number = parse_model(model)
     client = connect(settings)
     with registry_lock(settings):
-        remove_if_abandoned(client, name)
         versions = versions_of(client, name)
         version = pick(versions, name, number) if number else _candidate(versions, name, stage)
         repairs = tuple(f"{other} {other.disagreement}" for other in versions if other.disagreement)
@@ -292,7 +289,7 @@ def _logged_model(client: MlflowClient, run: Run) -> LoggedModel:
 def _create_version(
     client: MlflowClient, name: str, run: Run, logged: LoggedModel, description: str, tags: Mapping[str, str]
 ) -> int:
-    _ensure_model(client, name)
+    is_new = _ensure_model(client, name)
     copied = {key: run.data.tags[key] for key in _COPIED_TAGS if key in run.data.tags}
     try:
         made = client.create_model_version(
@@ -305,21 +302,27 @@ def _create_version(
             model_id=logged.model_id,
         )
     except BaseException:
-        remove_if_abandoned(client, name)
+        # Ctrl-C included: no model without a version stays behind. After a kill one does; it is
+        # listed nowhere, and the next `register` fills it.
+        if is_new:
+            client.delete_registered_model(name)
         raise
     linked = [*linked_versions(logged), {"name": name, "version": int(made.version)}]
     client.set_logged_model_tags(logged.model_id, {VERSIONS_TAG: json.dumps(linked)})
     return int(made.version)
 
 
-def _ensure_model(client: MlflowClient, name: str) -> None:
+def _ensure_model(client: MlflowClient, name: str) -> bool:
+    """Make the registered model; False when it was there."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name, tags={"taxiway.recipe": name, **owner_tags()})
+        client.create_registered_model(name, tags={"taxiway.recipe": name})
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
             raise
+        return False
+    return True
 
 
 def _annotate(client: MlflowClient, version: Version, description: str, tags: Mapping[str, str]) -> None:

@@ -258,9 +258,10 @@ def _client(uri: str) -> MlflowClient:
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
-        return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)  # type: ignore[no-any-return]
+        client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     except MlflowException as error:
         raise _store_fault(uri, error) from error
+    return client
 
 
 def _store_fault(uri: str, error: Exception) -> TaxiwayError:
@@ -309,7 +310,7 @@ def _create_file(settings: Settings, file: Path) -> None:
     # Made here and not by the client, which would write the working directory of the day into the
     # file as the place of the default experiment's artifacts.
     root = (settings.home / "artifacts").as_uri()
-    store = SqlAlchemyStore(f"sqlite:///{partial}", root)  # type: ignore[no-untyped-call]
+    store = SqlAlchemyStore(f"sqlite:///{partial}", root)  # type: ignore[no-untyped-call]  # MLflow gives it no types
     store.engine.dispose()
     partial.replace(file)
 

@@ -27,6 +27,7 @@ from taxiway.plots import draw_evaluation, draw_weights
 from taxiway.preparation import Split
 from taxiway.progress import Progress
 from taxiway.recipes import CompiledRecipe
+from taxiway.recipes.document import write_document
 from taxiway.search import Candidate, Search
 from taxiway.settings import Settings
 from taxiway.trips.months import describe_months
@@ -276,7 +277,7 @@ def _write_pictures(
     document = {"weights": [{"name": name, "value": value} for name, value in weights]}
     (folder / "weights.json").write_text(json.dumps(document, indent=2))
     (folder / "leakage.json").write_text(json.dumps([asdict(item) for item in leakage], indent=2))
-    (folder / "recipe.json").write_text(json.dumps(_recipe_document(compiled), indent=2, default=str))
+    (folder / "recipe.json").write_text(json.dumps(write_document(compiled), indent=2, default=str))
 
 
 def weights_of(model: Any, slots: Sequence[str]) -> list[tuple[str, float]]:
@@ -285,26 +286,11 @@ def weights_of(model: Any, slots: Sequence[str]) -> list[tuple[str, float]]:
     return [(name, float(value)) for name, value in zip(slots, values.toArray(), strict=True)]
 
 
-def _recipe_document(compiled: CompiledRecipe) -> dict[str, Any]:
-    recipe = compiled.recipe
-    return {
-        "name": recipe.name,
-        "task": recipe.task,
-        "label": recipe.label,
-        "features": dict(compiled.features),
-        "numeric": recipe.numeric,
-        "categorical": recipe.categorical,
-        "known_after": recipe.known_after,
-        "rules": {rule.name: rule.condition for rule in recipe.rules},
-        "metric": recipe.chosen_metric,
-    }
-
-
 def _identity_tags(compiled: CompiledRecipe) -> dict[str, str]:
     import mlflow
     import pyspark
 
-    document = json.dumps(_recipe_document(compiled), sort_keys=True, default=str)
+    document = json.dumps(write_document(compiled), sort_keys=True, default=str)
     tags = {
         "taxiway.version": __version__,
         "taxiway.recipe_digest": hashlib.sha256(document.encode()).hexdigest()[:16],

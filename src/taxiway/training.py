@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +171,7 @@ class _Job:
                 layouts=self.recipe.layouts,
                 progress=self.progress,
             )
-            client, spark = _connect_both(self.settings, self.progress)
+            client, spark = _connect_both(self.settings, self.progress, sum(item.rows for item in files))
             with self._step("Preparing trips"):
                 table = Table.prepare(spark, self.compiled, self.split, files)
             try:
@@ -214,7 +215,7 @@ class _Job:
 
         def fit(candidate: Candidate) -> Candidate:
             started = time.time()
-            model = build_estimator(candidate.spark_estimator, candidate.params, self.seed).fit(table.vectors_of(TRAIN))
+            model = build_estimator(candidate.spark_estimator, candidate.params, self.seed).fit(table.vectors[TRAIN])
             self.progress.advance(task)
             return candidate.fitted(model, started, time.time() - started)
 
@@ -237,7 +238,7 @@ class _Job:
         self.progress.end(name)
 
 
-def _connect_both(settings: Settings, progress: Progress) -> tuple[Any, SparkSession]:
+def _connect_both(settings: Settings, progress: Progress, rows: int) -> tuple[Any, SparkSession]:
     """Open the store and start Spark side by side: each spends seconds waiting.
 
     The store is asked first when it is a server, so that one which does not answer is known
@@ -248,11 +249,11 @@ def _connect_both(settings: Settings, progress: Progress) -> tuple[Any, SparkSes
 
     if not settings.embedded_store:
         client = connect(settings)
-        return client, spark_session(settings, progress)
+        return client, spark_session(settings, progress, rows)
     progress.begin("Starting Spark")
     with ThreadPoolExecutor(1) as pool:
         store = pool.submit(connect, settings)
-        spark = spark_session(settings, progress)
+        spark = spark_session(settings, progress, rows)
         client = store.result()
     progress.end("Starting Spark")
     return client, spark
@@ -264,7 +265,7 @@ def judge(
     """Evaluate fitted candidates on parts of the data, all in one pass."""
     from pyspark.sql import functions as F
 
-    scored = table.vectors.where(F.col(PART).isin(*parts))
+    scored = reduce(lambda left, right: left.union(right), (table.vectors[part] for part in parts))
     for index, candidate in enumerate(candidates):
         scored = with_score(scored, candidate.model, score_column(recipe), f"score_{index}")
     scores = F.array(*(F.col(f"score_{index}") for index in range(len(candidates))))

@@ -17,10 +17,10 @@ from taxiway.errors import MachineError, UsageError
 from taxiway.progress import Progress, Silent
 from taxiway.reach import is_server
 from taxiway.settings import Settings
-from taxiway.store import address, connect
+from taxiway.store import address, check_embedded_store, connect
 
 HOST = "127.0.0.1"
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,14 @@ def open_pages(settings: Settings, port: int = 5000, progress: Progress | None =
     MachineError
         MLflow's server does not start.
     """
-    connect(settings)
     if is_server(settings.tracking_uri):
+        connect(settings)
         yield Pages(address(settings))
         return
     _check_port(port)
+    # The server imports MLflow for seconds; so do we only where a store has yet to be made.
+    if not (settings.embedded_store and check_embedded_store(settings)):
+        connect(settings)
     watch = progress or Silent()
     log = settings.home / "logs" / "ui.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +136,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         with suppress(requests.RequestException):
             if requests.get(f"http://{HOST}:{port}/health", timeout=2).ok:
                 return
-        time.sleep(0.2)
+        time.sleep(0.2)  # between two questions: the server imports for seconds
     raise MachineError("MLflow's pages did not start", f"See {log}")
 
 

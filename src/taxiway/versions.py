@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxiway.errors import NotFound, UsageError, did_you_mean
 from taxiway.settings import Settings
-from taxiway.store import connect, is_alive
+from taxiway.store import connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -128,9 +126,6 @@ def parse_model(text: str) -> tuple[str, int | None]:
 def models(settings: Settings, name: str | None = None) -> tuple[Version, ...]:
     """All registered versions, newest first within a model.
 
-    A model without any version, left behind by a process that was killed while registering, is
-    removed on the way.
-
     Parameters
     ----------
     settings : Settings
@@ -148,13 +143,7 @@ def models(settings: Settings, name: str | None = None) -> tuple[Version, ...]:
     """
     client = connect(settings)
     names = [name] if name is not None else sorted(known_models(client))
-    found: list[Version] = []
-    for each in names:
-        versions = versions_of(client, each)
-        if not versions and remove_if_abandoned(client, each) and name is not None:
-            raise unknown_model(client, each)
-        found += versions
-    return tuple(found)
+    return tuple(version for each in names for version in versions_of(client, each))
 
 
 def production_version(name: str, settings: Settings) -> Version:
@@ -258,24 +247,6 @@ def unknown_model(client: MlflowClient, name: str) -> NotFound:
     return NotFound(f"There is no registered model '{name}'", remedy)
 
 
-def owner_tags() -> dict[str, str]:
-    """Who makes something, so that it can be told later whether they still live."""
-    return {"taxiway.host": socket.gethostname(), "taxiway.pid": str(os.getpid())}
-
-
-def remove_if_abandoned(client: MlflowClient, name: str) -> bool:
-    """Remove a model without versions whose maker is gone; models of other programs stay."""
-    model = get_model(client, name)
-    if model is None or model.tags.get("taxiway.host") != socket.gethostname():
-        return False
-    pid = model.tags.get("taxiway.pid", "")
-    alive = pid.isdigit() and int(pid) != os.getpid() and is_alive(int(pid), model.creation_timestamp / 1000)
-    if alive or _search_versions(client, name):
-        return False
-    client.delete_registered_model(name)
-    return True
-
-
 def linked_versions(logged: LoggedModel) -> list[dict[str, Any]]:
     """The versions that a logged model says were made from it."""
     try:
@@ -292,7 +263,9 @@ def stages_allowed() -> Iterator[None]:
     them, so that nothing is lost on the day they go.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Ss]tages? .*", category=FutureWarning)
+        warnings.filterwarnings(
+            "ignore", message=".*transition_model_version_stage.* deprecated", category=FutureWarning
+        )
         yield
 
 

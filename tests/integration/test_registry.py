@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from sweeps import make_sweep
 
 from taxiway.errors import BadData, NotFound, Refused, UsageError
 from taxiway.registry import delete, models, plan_deletion, production_version, promote, register
 from taxiway.settings import Settings
 from taxiway.store import connect, experiment_id
 from taxiway.versions import Version, get_model, linked_versions, stages_allowed
-from mlflow_fixtures import (  # noqa: F401  # fixtures are used by name
-    database_template,
-    embedded,
-    log_model,
-    make_sweep,
-    recipe,
-    server,
-    server_address,
-    store,
-)
 
 SCORES = {"0.1": 0.6, "0.01": 0.8, "1.0": 0.7}
 
@@ -32,6 +23,11 @@ def stages(settings: Settings, name: str) -> dict[int, tuple[str, tuple[str, ...
     found = models(settings, name)
     assert not [version for version in found if version.disagreement]
     return {version.version: (version.stage, version.aliases) for version in found}
+
+
+def interrupt(*args: object, **options: object) -> None:
+    """What Ctrl-C does in the middle of a call."""
+    raise KeyboardInterrupt
 
 
 def register_some(settings: Settings, name: str, count: int) -> list[Version]:
@@ -46,7 +42,8 @@ def test_register_takes_the_best_run_of_the_latest_sweep(store: Settings, recipe
     assert (str(version), version.stage, version.run_id) == (f"{recipe}/1", "None", sweep.best)
     assert version.metrics["holdout_roc_auc"] == 0.8
     assert (version.description, version.tags["owner"]) == ("a first try", "ana")
-    assert version.flagged == ("payment_type",) and version.synthetic
+    assert version.flagged == ("payment_type",)
+    assert version.synthetic
     assert not version.already_registered
     logged = connect(store).get_logged_model(version.model_id)
     assert linked_versions(logged) == [{"name": recipe, "version": 1}]
@@ -58,70 +55,71 @@ def test_the_registered_model_can_be_loaded(store: Settings, recipe: str) -> Non
     make_sweep(store, recipe, {"0.1": 0.6})
     version = register(recipe, store)
     folder = mlflow.artifacts.download_artifacts(version.uri, dst_path=str(store.home / "out"))
-    assert "MLmodel" in os.listdir(folder)
+    assert Path(folder, "MLmodel").read_text().endswith(f"run_id: {version.run_id}\n")
 
 
-def test_a_run_is_registered_once(store: Settings, recipe: str) -> None:
-    make_sweep(store, recipe, {"0.1": 0.6})
-    first = register(recipe, store)
-    again = register(recipe, store, description="later", tags={"owner": "ben"})
-    assert again.already_registered and again.version == first.version == 1
+def test_a_run_is_registered_once(embedded: Settings, recipe: str) -> None:
+    make_sweep(embedded, recipe, {"0.1": 0.6})
+    first = register(recipe, embedded)
+    again = register(recipe, embedded, description="later", tags={"owner": "ben"})
+    assert again.already_registered
+    assert again.version == first.version == 1
     assert (again.description, again.tags["owner"]) == ("later", "ben")
-    assert len(models(store, recipe)) == 1
+    assert len(models(embedded, recipe)) == 1
 
 
-def test_a_sweep_may_be_named_instead_of_a_run(store: Settings, recipe: str) -> None:
-    older = make_sweep(store, recipe, {"0.1": 0.6, "0.2": 0.65})
-    make_sweep(store, recipe, {"0.5": 0.99})
-    assert register(recipe, store, run=older.parent).run_id == older.best
+def test_a_sweep_may_be_named_instead_of_a_run(embedded: Settings, recipe: str) -> None:
+    older = make_sweep(embedded, recipe, {"0.1": 0.6, "0.2": 0.65})
+    make_sweep(embedded, recipe, {"0.5": 0.99})
+    assert register(recipe, embedded, run=older.parent).run_id == older.best
 
 
-def test_what_did_not_finish_is_refused(store: Settings, recipe: str) -> None:
-    failed = make_sweep(store, recipe, {"0.1": 0.6}, status="FAILED")
+def test_what_did_not_finish_is_refused(embedded: Settings, recipe: str) -> None:
+    failed = make_sweep(embedded, recipe, {"0.1": 0.6}, status="FAILED")
     with pytest.raises(BadData, match="no run that finished"):
-        register(recipe, store)
+        register(recipe, embedded)
     with pytest.raises(Refused, match="is FAILED"):
-        register(recipe, store, run=failed.runs[0])
-    assert get_model(connect(store), recipe) is None
+        register(recipe, embedded, run=failed.runs[0])
+    assert get_model(connect(embedded), recipe) is None
 
 
-def test_a_run_without_a_model_is_refused(store: Settings, recipe: str) -> None:
-    make_sweep(store, recipe, {"0.1": 0.6}, with_model=False)
+def test_a_run_without_a_model_is_refused(embedded: Settings, recipe: str) -> None:
+    make_sweep(embedded, recipe, {"0.1": 0.6}, with_model=False)
     with pytest.raises(BadData, match="no complete model"):
-        register(recipe, store)
-    assert get_model(connect(store), recipe) is None
+        register(recipe, embedded)
+    assert get_model(connect(embedded), recipe) is None
 
 
-def test_a_model_whose_upload_was_cut_off_is_refused(store: Settings, recipe: str) -> None:
-    sweep = make_sweep(store, recipe, {"0.1": 0.6}, with_model=False)
-    client = connect(store)
-    experiment = experiment_id(client, store, recipe)
+def test_a_model_whose_upload_was_cut_off_is_refused(embedded: Settings, recipe: str) -> None:
+    sweep = make_sweep(embedded, recipe, {"0.1": 0.6}, with_model=False)
+    client = connect(embedded)
+    experiment = experiment_id(client, embedded, recipe)
     unfinished = client.create_logged_model(experiment, name="model", source_run_id=sweep.best)
     with pytest.raises(BadData, match="no complete model"):
-        register(recipe, store)
+        register(recipe, embedded)
     client.finalize_logged_model(unfinished.model_id, "READY")
-    with pytest.raises(BadData, match="files of run .* are gone"):
-        register(recipe, store)
+    with pytest.raises(BadData, match=r"files of run .* are gone"):
+        register(recipe, embedded)
 
 
-def test_unknown_names(store: Settings, recipe: str) -> None:
-    sweep = make_sweep(store, recipe, {"0.1": 0.6})
-    register(recipe, store)
-    other = make_sweep(store, f"{recipe}-other", {"0.1": 0.6})
+def test_unknown_names(embedded: Settings, recipe: str) -> None:
+    sweep = make_sweep(embedded, recipe, {"0.1": 0.6})
+    register(recipe, embedded)
+    other = make_sweep(embedded, f"{recipe}-other", {"0.1": 0.6})
     with pytest.raises(NotFound, match=f"Did you mean '{recipe}'"):
-        register(recipe[:-1], store)
+        register(recipe[:-1], embedded)
     with pytest.raises(NotFound, match="no run 'abc'"):
-        register(recipe, store, run="abc")
+        register(recipe, embedded, run="abc")
     with pytest.raises(NotFound, match="is not one of"):
-        register(recipe, store, run=other.best)
+        register(recipe, embedded, run=other.best)
     with pytest.raises(NotFound, match=f"Did you mean '{recipe}'"):
-        promote(recipe[:-1], store)
+        promote(recipe[:-1], embedded)
     with pytest.raises(NotFound, match=f"no version {recipe}/7"):
-        promote(f"{recipe}/7", store)
+        promote(f"{recipe}/7", embedded)
     with pytest.raises(UsageError, match="not a stage"):
-        promote(recipe, store, to="prod")
+        promote(recipe, embedded, to="prod")
     with pytest.raises(NotFound, match="in production"):
-        production_version(recipe, store)
+        production_version(recipe, embedded)
     assert sweep.best
 
 
@@ -148,121 +146,128 @@ def test_only_one_version_is_in_production(store: Settings, recipe: str) -> None
     assert stages(store, recipe) == {1: ("Archived", ()), 2: ("Production", ("production",)), 3: ("None", ())}
 
 
-def test_who_waits_in_staging_stays_while_another_passes(store: Settings, recipe: str) -> None:
-    register_some(store, recipe, 2)
-    promote(f"{recipe}/1", store, to="staging")
-    promote(f"{recipe}/2", store, to="production")
-    assert stages(store, recipe) == {1: ("Staging", ("staging",)), 2: ("Production", ("production",))}
+def test_who_waits_in_staging_stays_while_another_passes(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 2)
+    promote(f"{recipe}/1", embedded, to="staging")
+    promote(f"{recipe}/2", embedded, to="production")
+    assert stages(embedded, recipe) == {1: ("Staging", ("staging",)), 2: ("Production", ("production",))}
 
 
-def test_staging_takes_the_newest_and_only_one(store: Settings, recipe: str) -> None:
-    register_some(store, recipe, 3)
-    promote(f"{recipe}/2", store, to="staging")
-    assert promote(recipe, store, to="staging").version.version == 3
-    again = promote(recipe, store, to="staging")
+def test_staging_takes_the_newest_and_only_one(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 3)
+    promote(f"{recipe}/2", embedded, to="staging")
+    assert promote(recipe, embedded, to="staging").version.version == 3
+    again = promote(recipe, embedded, to="staging")
     assert (again.version.version, again.moves) == (3, ())
-    assert stages(store, recipe) == {1: ("None", ()), 2: ("Archived", ()), 3: ("Staging", ("staging",))}
+    assert stages(embedded, recipe) == {1: ("None", ()), 2: ("Archived", ()), 3: ("Staging", ("staging",))}
 
 
-def test_promotion_is_idempotent(store: Settings, recipe: str) -> None:
-    register_some(store, recipe, 2)
-    first = promote(recipe, store)
-    again = promote(recipe, store)
+def test_promotion_is_idempotent(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 2)
+    first = promote(recipe, embedded)
+    again = promote(recipe, embedded)
     assert first.version.version == again.version.version == 2
-    assert again.moves == () and again.repairs == ()
+    assert again.moves == ()
+    assert again.repairs == ()
 
 
-def test_back_to_none_and_archived(store: Settings, recipe: str) -> None:
-    register_some(store, recipe, 1)
-    promote(recipe, store)
-    promote(f"{recipe}/1", store, to="archived")
-    assert stages(store, recipe) == {1: ("Archived", ())}
-    promote(f"{recipe}/1", store, to="none")
-    assert stages(store, recipe) == {1: ("None", ())}
+def test_back_to_none_and_archived(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 1)
+    promote(recipe, embedded)
+    promote(f"{recipe}/1", embedded, to="archived")
+    assert stages(embedded, recipe) == {1: ("Archived", ())}
+    promote(f"{recipe}/1", embedded, to="none")
+    assert stages(embedded, recipe) == {1: ("None", ())}
     with pytest.raises(UsageError, match="Which version"):
-        promote(recipe, store, to="archived")
+        promote(recipe, embedded, to="archived")
 
 
-def test_killed_between_stage_and_alias(store: Settings, recipe: str) -> None:
+def test_stopped_between_stage_and_alias(store: Settings, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     register_some(store, recipe, 2)
     promote(f"{recipe}/1", store)
-    with stages_allowed():
-        connect(store).transition_model_version_stage(recipe, "2", "Production", archive_existing_versions=True)
-    reported = {version.version: version.disagreement for version in models(store, recipe)}
-    assert reported == {
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            promote(f"{recipe}/2", store)
+    assert {version.version: version.disagreement for version in models(store, recipe)} == {
         2: "is in Production without the alias 'production'",
         1: "has the alias 'production' without being in Production",
     }
     assert production_version(recipe, store).version == 2
     done = promote(f"{recipe}/2", store)
-    assert done.moves == () and len(done.repairs) == 2
+    assert done.moves == ()
+    assert len(done.repairs) == 2
     assert stages(store, recipe) == {1: ("Archived", ()), 2: ("Production", ("production",))}
 
 
-def test_killed_while_passing_through_staging(store: Settings, recipe: str) -> None:
-    register_some(store, recipe, 3)
-    promote(f"{recipe}/1", store, to="staging")
+def test_killed_while_passing_through_staging(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 3)
+    promote(f"{recipe}/1", embedded, to="staging")
     with stages_allowed():
-        connect(store).transition_model_version_stage(recipe, "2", "Staging")
-    done = promote(f"{recipe}/3", store, to="production")
+        connect(embedded).transition_model_version_stage(recipe, "2", "Staging")
+    done = promote(f"{recipe}/3", embedded, to="production")
     assert done.repairs
-    assert stages(store, recipe) == {
+    assert stages(embedded, recipe) == {
         1: ("Staging", ("staging",)),
         2: ("Archived", ()),
         3: ("Production", ("production",)),
     }
 
 
-def test_stages_raise_no_warning(store: Settings, recipe: str, recwarn: pytest.WarningsRecorder) -> None:
-    register_some(store, recipe, 1)
-    promote(recipe, store)
+def test_stages_raise_no_warning(embedded: Settings, recipe: str, recwarn: pytest.WarningsRecorder) -> None:
+    register_some(embedded, recipe, 1)
+    promote(recipe, embedded)
     assert not [item for item in recwarn if "stage" in str(item.message).lower()]
 
 
-def test_killed_between_model_and_version(store: Settings, recipe: str) -> None:
-    make_sweep(store, recipe, {"0.1": 0.6})
-    code = (
-        "import os, sys\n"
-        "from mlflow import MlflowClient\n"
-        "from taxiway.registry import register\n"
-        "from taxiway.settings import load_settings\n"
-        "MlflowClient.create_model_version = lambda *a, **k: os.kill(os.getpid(), 9)\n"
-        "register(sys.argv[1], load_settings({'home': sys.argv[2], 'tracking_uri': sys.argv[3]}))\n"
-    )
-    arguments = [sys.executable, "-c", code, recipe, str(store.home), store.tracking_uri]
-    assert subprocess.run(arguments, check=False).returncode == -9
-    assert get_model(connect(store), recipe) is not None
-    assert recipe not in {version.name for version in models(store)}
-    assert get_model(connect(store), recipe) is None
-    assert register(recipe, store).version == 1
+def test_interrupted_between_model_and_version(
+    embedded: Settings, recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_sweep(embedded, recipe, {"0.1": 0.6})
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_model_version", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            register(recipe, embedded)
+    assert get_model(connect(embedded), recipe) is None
 
 
-def test_an_empty_model_of_somebody_else_stays(store: Settings, recipe: str) -> None:
-    connect(store).create_registered_model(recipe)
-    models(store)
-    assert get_model(connect(store), recipe) is not None
-    assert models(store, recipe) == ()
+def test_a_model_without_versions_is_listed_nowhere_and_filled_by_the_next_register(
+    embedded: Settings, recipe: str
+) -> None:
+    make_sweep(embedded, recipe, {"0.1": 0.6})
+    connect(embedded).create_registered_model(recipe)  # as a process leaves it that was killed then
+    assert models(embedded) == models(embedded, recipe) == ()
+    with pytest.raises(NotFound, match="no version that could go to Production"):
+        promote(recipe, embedded)
+    assert register(recipe, embedded).version == 1
 
 
-def test_delete_refuses_what_is_in_use(store: Settings, recipe: str) -> None:
-    register_some(store, recipe, 2)
-    promote(f"{recipe}/1", store)
+def test_two_register_at_once(embedded: Settings, recipe: str) -> None:
+    sweep = make_sweep(embedded, recipe, {"0.1": 0.6, "0.2": 0.7, "0.3": 0.8})
+    with ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(lambda run: register(recipe, embedded, run=run), sweep.runs))
+    assert {version.version for version in made} == {1, 2, 3}
+
+
+def test_delete_refuses_what_is_in_use(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 2)
+    promote(f"{recipe}/1", embedded)
     with pytest.raises(Refused, match=f"{recipe}/1 is in Production.*--in-stage production"):
-        plan_deletion(f"{recipe}/1", store)
+        plan_deletion(f"{recipe}/1", embedded)
     with pytest.raises(Refused):
-        plan_deletion(f"{recipe}/1", store, in_stage=["staging"])
+        plan_deletion(f"{recipe}/1", embedded, in_stage=["staging"])
     with pytest.raises(Refused):
-        plan_deletion(recipe, store)
+        plan_deletion(recipe, embedded)
     with pytest.raises(UsageError):
-        plan_deletion(recipe, store, in_stage=["archived"])
-    assert len(models(store, recipe)) == 2
+        plan_deletion(recipe, embedded, in_stage=["archived"])
+    assert len(models(embedded, recipe)) == 2
 
 
-def test_delete_refuses_what_an_alias_alone_uses(store: Settings, recipe: str) -> None:
-    register_some(store, recipe, 1)
-    connect(store).set_registered_model_alias(recipe, "production", "1")
+def test_delete_refuses_what_an_alias_alone_uses(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 1)
+    connect(embedded).set_registered_model_alias(recipe, "production", "1")
     with pytest.raises(Refused, match="is in Production"):
-        plan_deletion(f"{recipe}/1", store)
+        plan_deletion(f"{recipe}/1", embedded)
 
 
 def test_delete_removes_a_version_and_keeps_its_run(store: Settings, recipe: str) -> None:
@@ -281,38 +286,39 @@ def test_delete_the_version_in_production_by_name_and_the_model_with_its_last(st
     register_some(store, recipe, 1)
     promote(recipe, store)
     plan = plan_deletion(f"{recipe}/1", store, in_stage=["production"])
-    assert plan.whole_model and plan.aliases == ("production",)
+    assert plan.whole_model
+    assert plan.aliases == ("production",)
     delete(plan, store)
     assert get_model(connect(store), recipe) is None
 
 
-def test_delete_a_whole_model(store: Settings, recipe: str) -> None:
-    register_some(store, recipe, 3)
-    delete(plan_deletion(recipe, store), store)
-    assert get_model(connect(store), recipe) is None
+def test_delete_a_whole_model(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 3)
+    delete(plan_deletion(recipe, embedded), embedded)
+    assert get_model(connect(embedded), recipe) is None
 
 
-def test_delete_refuses_what_has_changed_meanwhile(store: Settings, recipe: str) -> None:
-    register_some(store, recipe, 2)
-    plan = plan_deletion(recipe, store)
-    promote(f"{recipe}/1", store, to="staging")
+def test_delete_refuses_what_has_changed_meanwhile(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 2)
+    plan = plan_deletion(recipe, embedded)
+    promote(f"{recipe}/1", embedded, to="staging")
     with pytest.raises(Refused):
-        delete(plan, store)
-    one = plan_deletion(f"{recipe}/2", store)
-    promote(f"{recipe}/2", store, to="archived")
+        delete(plan, embedded)
+    one = plan_deletion(f"{recipe}/2", embedded)
+    promote(f"{recipe}/2", embedded, to="archived")
     with pytest.raises(Refused, match="has changed"):
-        delete(one, store)
-    assert len(models(store, recipe)) == 2
+        delete(one, embedded)
+    assert len(models(embedded, recipe)) == 2
 
 
-def test_a_version_number_is_not_used_twice_while_the_model_lives(store: Settings, recipe: str) -> None:
-    register_some(store, recipe, 3)
-    delete(plan_deletion(f"{recipe}/2", store), store)
-    make_sweep(store, recipe, {"9": 0.9})
-    assert register(recipe, store).version == 4
+def test_a_version_number_is_not_used_twice_while_the_model_lives(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 3)
+    delete(plan_deletion(f"{recipe}/2", embedded), embedded)
+    make_sweep(embedded, recipe, {"9": 0.9})
+    assert register(recipe, embedded).version == 4
 
 
-def test_a_version_outlives_its_run(store: Settings, recipe: str) -> None:
-    version = register_some(store, recipe, 1)[0]
-    connect(store).delete_run(version.run_id)
-    assert models(store, recipe)[0].run_id == version.run_id
+def test_a_version_outlives_its_run(embedded: Settings, recipe: str) -> None:
+    version = register_some(embedded, recipe, 1)[0]
+    connect(embedded).delete_run(version.run_id)
+    assert models(embedded, recipe)[0].run_id == version.run_id

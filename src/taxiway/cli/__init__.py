@@ -93,7 +93,7 @@ def _run(argv: list[str], verbose: bool) -> int:
         # Whoever read our output has left (`taxiway models | head -1`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # the edge of the program: every fault becomes one line here
+    except Exception as error:  # noqa: BLE001  # the edge of the program: every fault becomes one line here
         from taxiway.cli.faults import translate
 
         return _fail(translate(error), verbose)
@@ -115,5 +115,5 @@ def _fail(error: TaxiwayError, verbose: bool) -> int:
     return error.exit_code
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> None:
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
 @click.argument("recipe")
 @click.option("--run", metavar="ID", help="A sweep or one of its candidates; the newest sweep by default.")
 @click.option("--all", "all_sweeps", is_flag=True, help="Candidates of every sweep of the experiment.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE", help="Also write the picture here (.png, .svg)."
+)
 @with_json
 @with_settings
-def command(settings: Settings, recipe: str, run: str | None, all_sweeps: bool, as_json: bool) -> None:
+def command(
+    settings: Settings, recipe: str, run: str | None, all_sweeps: bool, plot: Path | None, as_json: bool
+) -> None:
     """Show RECIPE's runs side by side, the best one marked.
 
     The picture of metric against hyper-parameter is kept with the sweep, as comparison.png;
@@ -28,11 +34,14 @@ def command(settings: Settings, recipe: str, run: str | None, all_sweeps: bool, 
     \b
     Example:  taxiway compare tip
               taxiway compare tip --all --json
+              taxiway compare tip --plot regularisation.png
     """
     from taxiway.cli.output import print_json
-    from taxiway.comparison import compare
+    from taxiway.comparison import compare, save_comparison
 
     comparison = compare(recipe, settings, run=run, all_sweeps=all_sweeps)
+    if plot is not None:
+        save_comparison(comparison, plot)
     if as_json:
         print_json([_document(row) for row in comparison.rows])
     else:

@@ -63,8 +63,13 @@ def progress_bars() -> Iterator[Bars]:
         TextColumn("{task.fields[amount]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=screen, transient=False) as drawn:
+    drawn = Progress(*columns, console=screen, transient=False)
+    try:
         yield Bars(drawn)
+    finally:
+        # Stopped without a task, rich writes an empty line, which would stand before an error's one line.
+        if drawn.tasks:
+            drawn.stop()
 
 
 class Bars:
@@ -82,6 +87,7 @@ class Bars:
             self._drawn.update(self._tasks[task], total=total, amount=self._amount(task, 0, total))
         else:
             self._tasks[task] = self._drawn.add_task(task, total=total, amount="")
+            self._drawn.start()
 
     def advance(self, task: str, by: float = 1) -> None:
         """Move a bar."""

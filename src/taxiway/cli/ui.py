@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from taxiway.cli.options import with_settings
@@ -24,7 +26,7 @@ def command(settings: Settings, port: int) -> None:
 
     with open_pages(settings, port) as pages:
         say(pages.address)
-        click.get_text_stream("stdout").flush()
+        sys.stdout.flush()
         if pages.process is not None:
             click.echo("Choose 'Model training' on the first page. Ctrl-C ends it.", err=True)
         try:

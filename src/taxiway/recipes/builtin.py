@@ -96,10 +96,11 @@ DURATION = Recipe(
     name="duration",
     description="How many minutes will the trip take, from what is known at pick-up and the chosen destination?",
     task="regression",
-    label="timestampdiff(SECOND, pickup_at, dropoff_at) / 60.0",
+    label="timestampdiff(SECOND, pickup_at, dropoff_at) / 60",
     features={
         **_CLOCK,
-        "stays_in_zone": "case when pickup_zone_id = dropoff_zone_id then 1 else 0 end",
+        "stays_in_zone": """
+            case when pickup_zone_id = dropoff_zone_id then 1 when pickup_zone_id <> dropoff_zone_id then 0 end""",
     },
     numeric=("passenger_count", "stays_in_zone"),
     categorical=(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
 
 from taxiway.errors import RecipeError, TaxiwayError, did_you_mean
 from taxiway.recipes import sql
-from taxiway.recipes.recipe import METRICS, PROVENANCE, Recipe
+from taxiway.recipes.recipe import ESTIMATORS, METRICS, PROVENANCE, Recipe
 from taxiway.trips.schema import Layout
 
 
@@ -81,14 +82,16 @@ class _Compiler:
         self.recipe = recipe
         self.faults: list[str] = []
         self.types = _column_types(recipe.layouts)
-        self.features: dict[str, exp.Expression] = {}
+        self.features: dict[str, exp.Expr] = {}
 
     def compile(self) -> CompiledRecipe:
         self._check_declarations()
         self._read_features()
         inputs = {name: self._input(name) for name in self.recipe.inputs}
         label = self._expression(self.recipe.label, "label", {})
-        rules = [(rule, self._expression(rule.condition, f"rule '{rule.name}'", PROVENANCE)) for rule in self.recipe.rules]
+        rules = [
+            (rule, self._expression(rule.condition, f"rule '{rule.name}'", PROVENANCE)) for rule in self.recipe.rules
+        ]
         if self.faults:
             raise RecipeError(f"Recipe '{self.recipe.name}': {'; '.join(self.faults)}")
         read = dict.fromkeys(name for tree in inputs.values() if tree for name in sql.columns_of(tree))
@@ -111,11 +114,27 @@ class _Compiler:
             self.faults.append("no numeric and no categorical feature. Name at least one")
         if not recipe.estimators:
             self.faults.append("no estimator. Name at least one")
-        for name in sorted({name for name in recipe.inputs if recipe.inputs.count(name) > 1}):
-            self.faults.append(f"'{name}' is listed twice among the features")
+        self._check_estimators()
+        rules = [rule.name for rule in recipe.rules]
+        self.faults += [f"'{name}' is listed twice among the features" for name in _repeated(recipe.inputs)]
+        self.faults += [f"two rules are called '{name}'" for name in _repeated(rules)]
+        for kind, names in (("feature", recipe.features), ("rule", rules), ("column", self.types)):
+            self.faults += [
+                f"{kind} '{name}' has an unusable name. Use letters, digits and underscores"
+                for name in names
+                if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)
+            ]
         for name in recipe.known_after:
             if name not in self.types:
                 self.faults.append(f"known_after names an unknown column '{name}'. {did_you_mean(name, self.types)}")
+
+    def _check_estimators(self) -> None:
+        for estimator in self.recipe.estimators:
+            tasks = ESTIMATORS.get(estimator.name)
+            if tasks is None:
+                self.faults.append(f"unknown estimator '{estimator.name}'. {did_you_mean(estimator.name, ESTIMATORS)}")
+            elif self.recipe.task in METRICS and self.recipe.task not in tasks:
+                self.faults.append(f"{estimator.name} does no {self.recipe.task}. It does {' and '.join(tasks)}")
 
     def _read_features(self) -> None:
         for name, text in self.recipe.features.items():
@@ -126,7 +145,7 @@ class _Compiler:
             if tree is not None:
                 self.features[name] = tree
 
-    def _input(self, name: str) -> exp.Expression | None:
+    def _input(self, name: str) -> exp.Expr | None:
         if name not in self.features and name not in self.types:
             if name not in self.recipe.features:
                 known = [*self.recipe.features, *self.types]
@@ -138,7 +157,7 @@ class _Compiler:
             self.faults.append(f"feature '{name}' reads {', '.join(late)}, known only after the prediction")
         return tree
 
-    def _expression(self, text: str, where: str, more: Mapping[str, str]) -> exp.Expression | None:
+    def _expression(self, text: str, where: str, more: Mapping[str, str]) -> exp.Expr | None:
         try:
             tree = sql.expand(sql.parse(text, where), self.features, where)
             # A feature that failed itself is reported once, where it is defined.
@@ -149,12 +168,16 @@ class _Compiler:
             return None
         return tree
 
-    def _rule(self, name: str, tree: exp.Expression) -> CompiledRule:
+    def _rule(self, name: str, tree: exp.Expr) -> CompiledRule:
         late = {*self.recipe.known_after, *PROVENANCE}
         return CompiledRule(name, self._spark(tree), late.isdisjoint(sql.columns_of(tree)))
 
-    def _spark(self, tree: exp.Expression) -> str:
+    def _spark(self, tree: exp.Expr) -> str:
         return sql.to_spark(sql.robust(tree, {**self.types, **PROVENANCE}))
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
 def _column_types(layouts: Mapping[str, Layout]) -> dict[str, str]:

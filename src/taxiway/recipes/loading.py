@@ -36,10 +36,18 @@ def load_recipe(recipe: str | Path | Recipe) -> CompiledRecipe:
     if isinstance(recipe, Recipe):
         return compile_recipe(recipe)
     if isinstance(recipe, Path) or recipe.endswith(".py"):
-        return compile_recipe(_read_file(Path(recipe)))
+        return _compile_file(Path(recipe))
     if recipe not in RECIPES:
         raise NotFound(f"There is no recipe '{recipe}'", f"{did_you_mean(recipe, RECIPES)}")
     return compile_recipe(RECIPES[recipe])
+
+
+def _compile_file(file: Path) -> CompiledRecipe:
+    recipe = _read_file(file)
+    try:
+        return compile_recipe(recipe)
+    except RecipeError as error:
+        raise RecipeError(f"{file}: {error.message}", error.remedy) from error
 
 
 def _read_file(file: Path) -> Recipe:
@@ -51,13 +59,13 @@ def _read_file(file: Path) -> Recipe:
         raise RecipeError(f"The recipe file {file} cannot be read", str(error)) from error
     names: dict[str, Any] = {"__name__": "taxiway_recipe", "__file__": str(file)}
     try:
-        # A recipe file is the user's own program, named on their own command line.
-        exec(compile(source, str(file), "exec"), names)
+        exec(compile(source, str(file), "exec"), names)  # noqa: S102  # the user's own program, which they named
     except SyntaxError as error:
         raise RecipeError(f"{file}, line {error.lineno}: {error.msg}", "Correct the syntax") from error
-    except Exception as error:  # whatever a user's file may raise is a fault of that file
+    except (Exception, SystemExit) as error:  # whatever a user's file may raise is a fault of that file
         line = _line_in(file, error)
-        raise RecipeError(f"{file}, line {line}: {type(error).__name__}: {error}", "Correct the file") from error
+        detail = " ".join(str(error).split())
+        raise RecipeError(f"{file}, line {line}: {type(error).__name__}: {detail}", "Correct the file") from error
     found = [value for name, value in names.items() if isinstance(value, Recipe) and not name.startswith("_")]
     found = list({id(value): value for value in found}.values())
     if len(found) != 1:

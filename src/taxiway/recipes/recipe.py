@@ -31,6 +31,16 @@ METRICS: Mapping[Task, Mapping[str, bool]] = MappingProxyType(
     }
 )
 
+# Estimator -> the tasks it can do; `taxiway.pipeline` knows the classes.
+ESTIMATORS: Mapping[str, tuple[Task, ...]] = MappingProxyType(
+    {
+        "logistic_regression": ("classification",),
+        "linear_regression": ("regression",),
+        "gradient_boosted_trees": ("classification", "regression"),
+        "random_forest": ("classification", "regression"),
+    }
+)
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -44,7 +54,8 @@ class Rule:
     Parameters
     ----------
     name : str
-        What is right about a trip that meets it; rejected trips are counted under it.
+        What is right about a trip that meets it; rejected trips are counted under it. Letters,
+        digits and underscores.
     condition : str
         SQL over canonical columns, `colour`, `month` and the recipe's features.
     """
@@ -82,7 +93,7 @@ class Estimator:
     Parameters
     ----------
     name : str
-        A key of `taxiway.pipeline.ESTIMATORS`, ``logistic_regression`` for one.
+        A key of `ESTIMATORS`, ``logistic_regression`` for one.
     fixed : mapping
         Parameters that every candidate shares, under Spark's names.
     sweep : mapping of str to tuple
@@ -119,7 +130,8 @@ class Recipe:
         Feature names or canonical columns used as categories; nulls and unseen values are a
         category of their own.
     features : mapping of str to str
-        Derived features as SQL over canonical columns and features above them.
+        Derived features as SQL over canonical columns and other features, by names of letters,
+        digits and underscores.
     known_after : tuple of str
         Canonical columns that do not exist yet when the prediction is made. No feature may read
         them, and rules that do apply to training and evaluation alone.

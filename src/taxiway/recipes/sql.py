@@ -7,11 +7,12 @@ at a time, so that the same text can be run elsewhere with the same answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
+from sqlglot.dialects.spark import Spark
+from sqlglot.errors import ParseError, SqlglotError
 
 from taxiway.errors import RecipeError, did_you_mean
 
@@ -23,6 +24,8 @@ _NOT_SHARED: Mapping[str, str] = {
     "dayname": "date_format(column, 'EEEE')",
     "monthname": "date_format(column, 'MMMM')",
     "log": "ln(nullif(column, 0))",
+    "log2": "ln(nullif(column, 0)) / ln(2)",
+    "log10": "ln(nullif(column, 0)) / ln(10)",
     "log1p": "ln(1 + column)",
     "substring": "left or right",
     "substr": "left or right",
@@ -39,14 +42,18 @@ _NOT_SHARED: Mapping[str, str] = {
     "hash": "the column itself, as a category",
     "xxhash64": "the column itself, as a category",
     "crc32": "the column itself, as a category",
-    "rand": "nothing: a feature must not depend on chance",
-    "randn": "nothing: a feature must not depend on chance",
-    "current_timestamp": "a column: a feature must not depend on when it is computed",
-    "now": "a column: a feature must not depend on when it is computed",
+    "extract": "hour, minute, day, month, quarter, year or date_format(column, 'EEEE')",
+    "date_part": "hour, minute, day, month, quarter, year or date_format(column, 'EEEE')",
 }
+# What no feature may depend on: chance, and the moment it is computed.
+_NOT_REPEATABLE = (exp.Rand, exp.Randn, exp.Uuid, exp.CurrentTimestamp, exp.CurrentDate)
+_BEYOND_THE_ROW = (
+    *(exp.AggFunc, exp.Window, exp.RowNumber, exp.Query, exp.Exists, exp.Star, exp.UDTF, exp.Explode),
+    *(exp.Command, exp.DDL, exp.Drop, exp.Placeholder, exp.Parameter),
+)
 
 
-def parse(text: str, where: str) -> exp.Expression:
+def parse(text: str, where: str) -> exp.Expr:
     """Parse one expression over the columns of a row.
 
     Parameters
@@ -58,7 +65,7 @@ def parse(text: str, where: str) -> exp.Expression:
 
     Returns
     -------
-    sqlglot.exp.Expression
+    sqlglot.exp.Expr
 
     Raises
     ------
@@ -67,34 +74,71 @@ def parse(text: str, where: str) -> exp.Expression:
         differently.
     """
     try:
-        tree = sqlglot.parse_one(text, dialect="spark")
+        trees = sqlglot.parse(text, dialect="spark")
     except SqlglotError as error:
-        # sqlglot underlines the fault with terminal codes, which do not belong into one line
-        reason = getattr(error, "errors", None)
-        detail = reason[0]["description"] if reason else str(error).splitlines()[0]
-        raise RecipeError(f"The {where} is not valid SQL: {text}", f"{detail}") from error
-    if tree.find(exp.AggFunc, exp.Window, exp.Query, exp.Star, exp.Command) is not None:
-        raise RecipeError(f"The {where} looks beyond its own row: {text}", "Write an expression over one trip's columns")
-    for name in _function_names(text):
-        if name in _NOT_SHARED:
-            raise RecipeError(
-                f"The {where} uses {name}(), which engines read differently", f"Use {_NOT_SHARED[name]} instead"
-            )
+        raise RecipeError(f"The {where} is not valid SQL: {text}", _reason(error)) from error
+    if len(trees) != 1 or (tree := trees[0]) is None:
+        raise RecipeError(f"The {where} is not one expression: '{text}'", "Write one, without a semicolon")
+    _refuse_what_is_no_expression(tree, text, where)
+    _refuse_what_engines_read_differently(tree, text, where)
+    return tree
+
+
+def _reason(error: SqlglotError) -> str:
+    # The whole message underlines the fault with terminal codes, which do not belong into one line.
+    found = error.errors if isinstance(error, ParseError) else []
+    return str(found[0]["description"]) if found else str(error).splitlines()[0]
+
+
+def _refuse_what_is_no_expression(tree: exp.Expr, text: str, where: str) -> None:
+    if tree.find(*_BEYOND_THE_ROW) is not None:
+        raise RecipeError(f"The {where} looks beyond its own row: {text}", "Write an expression over one row's columns")
+    if tree.find(*_NOT_REPEATABLE) is not None:
+        raise RecipeError(
+            f"The {where} has another value each time it is computed: {text}", "Use columns and constants alone"
+        )
+    if tree.find(exp.Alias) is not None or any(column.table for column in tree.find_all(exp.Column)):
+        raise RecipeError(
+            f"The {where} is not a plain expression: {text}", "Use column names alone, without a name after it"
+        )
+
+
+def _refuse_what_engines_read_differently(tree: exp.Expr, text: str, where: str) -> None:
+    for name in sorted(_function_names(text) & set(_NOT_SHARED)):
+        raise RecipeError(
+            f"The {where} uses {name}(), which engines read differently", f"Use {_NOT_SHARED[name]} instead"
+        )
+    for call in tree.find_all(exp.Anonymous):
+        raise RecipeError(f"The {where} uses an unknown function {call.name}()", _known_function(call.name))
     for difference in tree.find_all(exp.TimestampDiff, exp.DateDiff):
-        if str(difference.args.get("unit", "SECOND")).upper() != "SECOND":
+        if str(difference.args.get("unit", "DAY")).upper() != "SECOND":
             raise RecipeError(
                 f"The {where} counts time in units that engines round differently: {text}",
                 "Use timestampdiff(SECOND, …) and divide",
             )
-    return tree
+    for cast in tree.find_all(exp.Cast):
+        if cast.to.this in exp.DataType.INTEGER_TYPES:
+            raise RecipeError(
+                f"The {where} casts to a whole number, which engines round differently: {text}",
+                "Use floor(…) or round(…)",
+            )
+    if tree.find(exp.Bracket) is not None:
+        raise RecipeError(
+            f"The {where} reads an element of an array, which engines count differently: {text}", "Use case when"
+        )
 
 
-def columns_of(tree: exp.Expression) -> tuple[str, ...]:
+def _known_function(name: str) -> str:
+    hint = did_you_mean(name, (known.lower() for known in Spark.Parser.FUNCTIONS))
+    return hint if hint.startswith("Did you mean") else "Use a function of Spark SQL that other engines have too"
+
+
+def columns_of(tree: exp.Expr) -> tuple[str, ...]:
     """The names an expression reads, in order of appearance, each once."""
-    return tuple(dict.fromkeys(column.name for column in tree.find_all(exp.Column)))
+    return tuple(dict.fromkeys(column.name for column in tree.find_all(exp.Column, bfs=False)))
 
 
-def expand(tree: exp.Expression, definitions: Mapping[str, exp.Expression], where: str) -> exp.Expression:
+def expand(tree: exp.Expr, definitions: Mapping[str, exp.Expr], where: str) -> exp.Expr:
     """Replace the names of features by what they stand for, until columns alone remain.
 
     Raises
@@ -116,7 +160,7 @@ def expand(tree: exp.Expression, definitions: Mapping[str, exp.Expression], wher
     raise RecipeError(f"The {where} refers to itself", "Define features from columns, or from features above them")
 
 
-def check_columns(tree: exp.Expression, known: Iterable[str], where: str) -> None:
+def check_columns(tree: exp.Expr, known: Iterable[str], where: str) -> None:
     """Refuse a name that is no column.
 
     Raises
@@ -130,40 +174,54 @@ def check_columns(tree: exp.Expression, known: Iterable[str], where: str) -> Non
             raise RecipeError(f"The {where} reads an unknown column '{name}'", did_you_mean(name, names))
 
 
-def robust(tree: exp.Expression, types: Mapping[str, str]) -> exp.Expression:
-    """Make an expression survive dirt: what cannot be read as its type becomes null.
+def robust(tree: exp.Expr, types: Mapping[str, str]) -> exp.Expr:
+    """Make an expression survive dirt: what cannot be read or computed becomes null.
 
     Every column is read through a cast that yields null instead of an error, every cast does the
-    same, and a division by zero is null (Spark 4 raises on all of them: ANSI mode is on).
+    same, a division by zero is null and so is a sum too large for its type (Spark 4 raises on all
+    of them: ANSI mode is on).
 
     Parameters
     ----------
-    tree : sqlglot.exp.Expression
+    tree : sqlglot.exp.Expr
         Expression over raw columns.
     types : mapping of str to str
         The Spark SQL type of each column.
     """
 
-    def mend(node: exp.Expression) -> exp.Expression:
+    def mend(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Column):
             return _read_as(node, types[node.name])
-        if type(node) is exp.Cast:
-            return _try_cast(node.this, node.args["to"])
-        if isinstance(node, exp.Div):
-            divisor = exp.Nullif(this=node.expression.copy(), expression=exp.Literal.number(0))
-            return exp.Div(this=node.this.copy(), expression=divisor)
+        # Spark's parser makes a TryCast of every cast, and its writer a plain one of it again.
+        if isinstance(node, exp.Cast):
+            return _try_cast(node.this, node.to)
+        if isinstance(node, exp.Div | exp.IntDiv | exp.Mod):
+            divisor = exp.Nullif(this=exp.paren(node.expression.copy()), expression=exp.Literal.number(0))
+            return type(node)(this=node.this.copy(), expression=divisor)
+        if isinstance(node, exp.Literal) and not node.is_string and "." in node.name:
+            # A decimal to Spark, which keeps six places of a quotient; a double is meant.
+            return exp.Cast(this=node.copy(), to=exp.DataType.build("double"))
+        if type(node) in _SAFE:
+            return _SAFE[type(node)](this=node.this.copy(), expression=node.expression.copy())
         return node
 
     # Bottom-up, since a replaced column contains itself.
     return _transform_up(tree.copy(), mend)
 
 
-def to_spark(tree: exp.Expression) -> str:
+def to_spark(tree: exp.Expr) -> str:
     """Write an expression as Spark SQL."""
     return tree.sql(dialect="spark")
 
 
-def _read_as(column: exp.Column, type_name: str) -> exp.Expression:
+_SAFE: Mapping[type[exp.Expr], type[exp.Expr]] = {
+    exp.Add: exp.SafeAdd,
+    exp.Sub: exp.SafeSubtract,
+    exp.Mul: exp.SafeMultiply,
+}
+
+
+def _read_as(column: exp.Column, type_name: str) -> exp.Expr:
     target = exp.DataType.build(type_name, dialect="spark")
     if type_name != "int":
         return _try_cast(column, target)
@@ -171,23 +229,19 @@ def _read_as(column: exp.Column, type_name: str) -> exp.Expression:
     return _try_cast(_try_cast(column, exp.DataType.build("double")), target)
 
 
-def _try_cast(value: exp.Expression, target: exp.DataType) -> exp.TryCast:
+def _try_cast(value: exp.Expr, target: exp.DataType) -> exp.TryCast:
     return exp.TryCast(this=value.copy(), to=target.copy(), safe=True)
 
 
-def _transform_up(node: exp.Expression, mend: Callable[[exp.Expression], exp.Expression]) -> exp.Expression:
+def _transform_up(node: exp.Expr, mend: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
     for key, value in list(node.args.items()):
-        if isinstance(value, exp.Expression) and not isinstance(node, exp.Column):
+        if isinstance(value, exp.Expr) and not isinstance(node, exp.Column):
             node.set(key, _transform_up(value, mend))
         elif isinstance(value, list):
-            node.set(key, [_transform_up(item, mend) if isinstance(item, exp.Expression) else item for item in value])
+            node.set(key, [_transform_up(item, mend) if isinstance(item, exp.Expr) else item for item in value])
     return mend(node)
 
 
 def _function_names(text: str) -> set[str]:
     tokens = sqlglot.tokenize(text, dialect="spark")
-    return {
-        token.text.lower()
-        for token, following in zip(tokens, tokens[1:], strict=False)
-        if following.token_type is TokenType.L_PAREN
-    }
+    return {token.text.lower() for token, following in pairwise(tokens) if following.text == "("}

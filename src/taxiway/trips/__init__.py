@@ -1,0 +1,1 @@
+"""Raw trips: named, described, fetched or made up, read and checked."""

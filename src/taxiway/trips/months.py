@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from taxiway.errors import UsageError
 
-_RANGE = re.compile(r"(?P<colour>[a-z][a-z0-9_-]*):(?P<first>\d{4}-\d{2})(?:\.\.(?P<last>\d{4}-\d{2}))?")
+_RANGE = re.compile(r"(?P<colour>[a-z][a-z0-9_-]*):(?P<first>\d{4}-\d{2})(?:\.\.(?P<last>\d{4}-\d{2}))?", re.ASCII)
 _EXAMPLE = "Write yellow:2018-05 or green:2023-01..2023-03"
 
 

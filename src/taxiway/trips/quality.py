@@ -101,7 +101,7 @@ def summarize(
     from pyspark.sql import functions as F
 
     broken = broken_in_training(rules)
-    miles = F.least(F.floor(F.col(distance)), F.lit(LONGEST_MILES)) if distance else F.lit(None)
+    miles = _whole_miles(F.col(distance)) if distance else F.lit(None)
     # A rejected trip is counted by its rule alone, so that its odd values make no groups.
     valid = F.col(BROKEN_RULE).isNull()
     counted = (
@@ -112,7 +112,7 @@ def summarize(
             BROKEN_RULE,
             F.when(valid, F.weekday("at")).alias("weekday"),
             F.when(valid, F.hour("at")).alias("hour"),
-            F.when(valid, F.col("miles")).cast("int").alias("miles"),
+            F.when(valid, F.col("miles")).alias("miles"),
         )
         .groupBy(COLOUR, MONTH, BROKEN_RULE, "weekday", "hour", "miles")
         .count()
@@ -120,6 +120,13 @@ def summarize(
     )
     months = sorted({(row[COLOUR], row[MONTH]) for row in counted})
     return tuple(_summary(colour, month, counted) for colour, month in months)
+
+
+def _whole_miles(distance: Column) -> Column:
+    """0 to `LONGEST_MILES`; null for what is no distance. Bounded first: a floor of 1e300 raises."""
+    from pyspark.sql import functions as F
+
+    return F.when((distance >= 0) & ~F.isnan(distance), F.floor(F.least(distance, F.lit(LONGEST_MILES))).cast("int"))
 
 
 def _summary(colour: str, month: str, counted: Sequence[Row]) -> MonthSummary:
@@ -133,7 +140,7 @@ def _summary(colour: str, month: str, counted: Sequence[Row]) -> MonthSummary:
             continue
         if row["weekday"] is not None:
             pickups[row["weekday"]][row["hour"]] += row["count"]
-        if row["miles"] is not None and row["miles"] >= 0:
+        if row["miles"] is not None:
             distances[row["miles"]] += row["count"]
     total = sum(row["count"] for row in rows)
     return MonthSummary(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taxiway.errors import UsageError, did_you_mean
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
+    from taxiway.trips.months import Month
     from taxiway.trips.source import MonthFiles
 
 
@@ -46,7 +51,8 @@ def read_trips(
     names = {layout_of(item.month.colour, layouts).column_names() for item in files}
     if len(names) > 1:
         raise UsageError("These months have different columns and cannot be used together", "Name one data set")
-    return reduce(lambda left, right: left.unionByName(right), (_read_month(spark, item, layouts) for item in files))
+    frames = [_read_group(spark, group, layouts) for group in _groups(files)]
+    return reduce(lambda left, right: left.unionByName(right), frames)
 
 
 def layout_of(colour: str, layouts: Mapping[str, Layout]) -> Layout:
@@ -62,40 +68,99 @@ def layout_of(colour: str, layouts: Mapping[str, Layout]) -> Layout:
     return layouts[colour]
 
 
-def _read_month(spark: SparkSession, files: MonthFiles, layouts: Mapping[str, Layout]) -> DataFrame:
+@dataclass(frozen=True)
+class _Group:
+    """Files that one scan can read: of one colour, one format and one physical schema."""
+
+    colour: str
+    format: str
+    columns: Mapping[str, str | None]
+    months: Mapping[str, Month]
+    """Path -> month."""
+
+
+def _groups(files: Sequence[MonthFiles]) -> Iterator[_Group]:
+    """Put files of equal schema together: a query over one scan starts sooner than a union of many."""
+    found: dict[tuple[str, ...], list[tuple[str, MonthFiles]]] = defaultdict(list)
+    for item in files:
+        for path in item.paths:
+            shape = str(_parquet_schema(path)) if item.format == "parquet" else str(item.month)
+            found[item.month.colour, item.format, str(sorted(item.columns.items(), key=str)), shape].append((path, item))
+    for group in found.values():
+        # A row tells its month by its file's name, so the names must be plain and differ.
+        names = {Path(path).name for path, _ in group}
+        plain = len(names) == len(group) and all(re.fullmatch(r"[\w.-]+", name) for name in names)
+        for part in [group] if plain else [[pair] for pair in group]:
+            first = part[0][1]
+            months = {path: item.month for path, item in part}
+            yield _Group(first.month.colour, first.format, first.columns, months)
+
+
+def _read_group(spark: SparkSession, group: _Group, layouts: Mapping[str, Layout]) -> DataFrame:
     from pyspark.sql import functions as F
 
-    layout = layout_of(files.month.colour, layouts)
-    if files.format == "csv":
-        raw = spark.read.csv([*files.paths], header=True)
+    paths = list(group.months)
+    if group.format == "csv":
+        raw = spark.read.csv(paths, header=True)
+        kinds = {name: "string" for name in raw.columns}
     else:
-        raw = spark.read.parquet(*files.paths)
-    kinds = {name.lower(): kind for name, kind in raw.dtypes}
+        kinds = _spark_types(paths[0], [name for name in group.columns.values() if name])
+        # The schema is known: asking Spark to infer it would start a job for each scan.
+        raw = spark.read.schema(", ".join(f"`{name}` {kind}" for name, kind in kinds.items())).parquet(*paths)
     return raw.select(
-        *(_canonical(column, files.columns.get(column.name), kinds) for column in layout.columns),
-        F.lit(files.month.colour).alias(COLOUR),
-        F.lit(files.month.label).alias(MONTH),
+        *(
+            _canonical(column, group.columns.get(column.name), kinds)
+            for column in layout_of(group.colour, layouts).columns
+        ),
+        F.lit(group.colour).alias(COLOUR),
+        _month_of(group.months).alias(MONTH),
     )
+
+
+def _month_of(months: Mapping[str, Month]) -> SparkColumn:
+    """The label of the month that a row's file belongs to."""
+    from pyspark.sql import functions as F
+
+    labels = {month.label for month in months.values()}
+    if len(labels) == 1:
+        return F.lit(labels.pop())
+    pairs = [F.lit(text) for path, month in months.items() for text in (Path(path).name, month.label)]
+    return F.create_map(*pairs)[F.col("_metadata.file_name")]
+
+
+def _parquet_schema(path: str) -> Mapping[str, object]:
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(path)
+    return dict(zip(schema.names, schema.types, strict=True))
+
+
+def _spark_types(path: str, names: Sequence[str]) -> dict[str, str]:
+    """Spark SQL types of a Parquet file's columns; what holds no value at all is left out."""
+    import pyarrow as pa
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    schema = _parquet_schema(path)
+    used = pa.schema([(name, schema[name]) for name in names if schema[name] != pa.null()])
+    return {field.name: field.dataType.simpleString() for field in from_arrow_schema(used, prefer_timestamp_ntz=True)}
 
 
 def _canonical(column: Column, published: str | None, kinds: Mapping[str, str]) -> SparkColumn:
     from pyspark.sql import functions as F
 
-    if published is None:
+    if published is None or published not in kinds:
         return F.lit(None).cast(column.type).alias(column.name)
-    kind = kinds[published.lower()]
     quoted = f"`{published.replace('`', '``')}`"
-    return F.expr(_conversion(column, quoted, kind)).alias(column.name)
+    return F.expr(_conversion(column, quoted, kinds[published])).alias(column.name)
 
 
 def _conversion(column: Column, value: str, kind: str) -> str:
     if kind == column.type:
         return value
-    if kind == "void":
-        return f"cast(null as {column.type})"
     if kind == "timestamp" and column.type == "timestamp_ntz":
-        # Stored as an instant, meant as a wall clock: read it in the zone it was written in.
-        return f"convert_timezone(current_timezone(), 'UTC', cast({value} as timestamp_ntz))"
+        # Stored as an instant, meant as a wall clock in UTC. Counted, not converted: a session's
+        # zone with daylight saving has one name for two instants, and the hour between is lost.
+        return f"timestampadd(MICROSECOND, unix_micros({value}), timestamp_ntz'1970-01-01 00:00:00')"
     if kind == "string" and column.codes:
         codes = ", ".join(f"'{text}', '{code}'" for text, code in column.codes.items())
         value = f"coalesce(map({codes})[lower(trim({value}))], {value})"

@@ -1,0 +1,204 @@
+"""Months of trips -> files on this machine: found in place, or fetched once and kept, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from taxiway.errors import MachineError, NotFound
+from taxiway.progress import Progress, Silent
+from taxiway.settings import Settings
+from taxiway.trips.months import Month, parse_months
+from taxiway.trips.published import MonthFiles, NotWhole, describe
+from taxiway.trips.reading import layout_of
+from taxiway.trips.schema import LAYOUTS, Layout
+
+if TYPE_CHECKING:
+    from taxiway.trips.download import Wanted
+
+__all__ = ["MonthFiles", "check_source", "fetch"]
+
+PATIENCE = 5.0
+"""Seconds that a source has to answer."""
+
+
+def fetch(
+    months: Sequence[Month] | str,
+    settings: Settings,
+    *,
+    layouts: Mapping[str, Layout] = LAYOUTS,
+    progress: Progress | None = None,
+    jobs: int = 4,
+) -> tuple[MonthFiles, ...]:
+    """Find or download months of trips, and check that each file is whole.
+
+    A folder is read in place. Anything else is downloaded under the home, once: a month that is
+    there already costs no request, and a download that was interrupted goes on where it stopped.
+
+    Parameters
+    ----------
+    months : sequence of Month or str
+        Months, or ranges of them: ``green:2023-01..2023-03``.
+    settings : Settings
+        Says where trips come from and where the home is.
+    layouts : mapping of str to Layout
+        The data sets known.
+    progress : Progress, optional
+        Told the bytes downloaded.
+    jobs : int
+        Months downloaded at once, at least 1.
+
+    Returns
+    -------
+    tuple of MonthFiles
+        In the order asked, each month once.
+
+    Raises
+    ------
+    UsageError
+        Months that cannot be understood, an unknown colour, or an address that nothing can read.
+    NotFound
+        A month that is not published, or a folder that does not exist.
+    BadData
+        A file that is cut off, is no file of trips, lacks columns, or holds no rows.
+    Unreachable
+        The source does not answer.
+    MachineError
+        The home cannot be written, or the disk is full.
+    """
+    # Months in the future are judged below, with the months before the first: both were never published.
+    wanted = {month: layout_of(month.colour, layouts) for month in parse_months(months, today=date.max)}
+    for month, layout in wanted.items():
+        _check_published(month, layout, settings)
+    folder = local_folder(settings.source_location)
+    if folder is not None:
+        return tuple(_find(month, layout, folder) for month, layout in wanted.items())
+    return _fetch_remote(wanted, settings, progress or Silent(), jobs)
+
+
+def check_source(settings: Settings, *, timeout: float = PATIENCE) -> str:
+    """Ask the source of trips for a sign of life.
+
+    Parameters
+    ----------
+    settings : Settings
+        Says where trips come from.
+    timeout : float
+        Seconds that it has to answer.
+
+    Returns
+    -------
+    str
+        One line that says what answered.
+
+    Raises
+    ------
+    Unreachable
+        Nothing answers in time.
+    NotFound
+        The folder, bucket or container does not exist.
+    """
+    folder = local_folder(settings.source_location)
+    if folder is not None:
+        _check_folder(folder)
+        return f"The folder {folder} is there"
+    from taxiway.trips.remote import Remote
+
+    remote = Remote.at(settings.source_location, timeout)
+    return remote.check(timeout)
+
+
+def local_folder(location: str) -> Path | None:
+    """The folder that a location means; None when it is an address elsewhere."""
+    if location.startswith("file:"):
+        return Path(unquote(urlsplit(location).path))
+    return None if "://" in location else Path(location)
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Where downloads from this source are kept: one folder a source, whatever its credentials."""
+    from taxiway.trips.remote import shown
+
+    address = shown(settings.source_location)
+    words = re.sub(r"[^a-z0-9]+", "-", address.lower().partition("://")[2]).strip("-")
+    return settings.home / "trips" / f"{words[:60]}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
+
+
+def file_names(layout: Layout, month: Month) -> tuple[str, ...]:
+    """The names under which a month's file may be published, best first."""
+    return tuple(
+        name.format(month=month.label, year=f"{month.year:04d}", mm=f"{month.month:02d}", m=month.month)
+        for name in layout.files
+    )
+
+
+def azure_folder(layout: Layout, month: Month) -> str:
+    """The folder of a month as Azure Open Datasets lays it out; empty where there is none."""
+    return layout.azure_folder.format(year=month.year, m=month.month, mm=f"{month.month:02d}", month=month.label)
+
+
+def _check_published(month: Month, layout: Layout, settings: Settings) -> None:
+    today = date.today()
+    if (month.year, month.month) > (today.year, today.month):
+        raise NotFound(f"{month} lies in the future", f"The newest month that can exist is {today:%Y-%m}")
+    if (month.year, month.month) < layout.first:
+        first = "-".join(f"{part:02d}" for part in layout.first)
+        raise NotFound(
+            f"{month} was never published at {settings.trips_source}", f"{month.colour} trips begin in {first}"
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise NotFound(f"The folder of trips {folder} does not exist", "Correct --trips-source or TAXIWAY_TRIPS_SOURCE")
+
+
+def _find(month: Month, layout: Layout, folder: Path) -> MonthFiles:
+    names = file_names(layout, month)
+    try:
+        _check_folder(folder)
+        paths = [folder / name for name in names if (folder / name).is_file()][:1]
+        if not paths and layout.azure_folder:
+            paths = sorted((folder / azure_folder(layout, month)).glob("*.parquet"))
+    except PermissionError as error:
+        raise MachineError(f"The folder of trips {folder} may not be read", "Change its permissions") from error
+    if not paths:
+        raise NotFound(f"{month} is not in the folder {folder}", f"It would be called {names[0]}; check --trips-source")
+    return describe(month, layout, paths, str(folder))
+
+
+def _fetch_remote(
+    wanted: Mapping[Month, Layout], settings: Settings, progress: Progress, jobs: int
+) -> tuple[MonthFiles, ...]:
+    from taxiway.trips.download import Wanted, download
+    from taxiway.trips.remote import shown
+
+    folder = cache_folder(settings)
+    source = shown(settings.source_location)
+    requests = [
+        Wanted(month, layout, file_names(layout, month), azure_folder(layout, month), folder)
+        for month, layout in wanted.items()
+    ]
+    found = {item.month: _cached(item, source, progress) for item in requests}
+    missing = [item for item in requests if found[item.month] is None]
+    if missing:
+        download(missing, settings.source_location, progress, jobs)
+    fetched = {item.month: item.month_files(source) for item in missing}
+    return tuple(found[month] or fetched[month] for month in wanted)
+
+
+def _cached(item: Wanted, source: str, progress: Progress) -> MonthFiles | None:
+    """A month that was fetched before; a copy that has been damaged since is fetched again."""
+    if not item.paths():
+        return None
+    try:
+        return item.month_files(source)
+    except NotWhole as error:
+        progress.note(f"{error.message}; fetching it again")
+        item.forget()
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -108,7 +109,8 @@ def compare(recipe_name: str, settings: Settings, run: str | None = None, all_sw
         A recipe that was trained.
     settings : Settings
     run : str, optional
-        A sweep, or one of its candidates; the newest sweep that finished by default.
+        A sweep, or one of its candidates, by its id or how that begins; the newest sweep that
+        finished by default.
     all_sweeps : bool
         Compare the candidates of every sweep. Only those that were judged by the same metric on
         the same months as the newest sweep can be the best.
@@ -145,6 +147,28 @@ def find_experiment(client: MlflowClient, recipe_name: str) -> str:
     names = [item.name for item in client.search_experiments() if item.name != "Default"]
     remedy = did_you_mean(recipe_name, names) if names else f"Train it: taxiway train {recipe_name}"
     raise NotFound(f"There is no experiment '{recipe_name}'", remedy)
+
+
+def find_run(client: MlflowClient, experiment: str, recipe_name: str, run: str) -> Run:
+    """The run of an experiment with an id, or the only one whose id begins so.
+
+    Raises
+    ------
+    NotFound
+        There is none.
+    UsageError
+        There are several.
+    """
+    found = []
+    if re.fullmatch(r"[0-9a-f]{4,32}", run):
+        found = list(search_runs(client, [experiment], f"attributes.run_id LIKE '{run}%'"))
+    if not found:
+        raise NotFound(
+            f"There is no run '{run}' among those of '{recipe_name}'", f"See them: taxiway compare {recipe_name} --all"
+        )
+    if len(found) > 1:
+        raise UsageError(f"The ids of {len(found)} runs begin with '{run}'", "Write more of it")
+    return found[0]
 
 
 def log_comparison(client: MlflowClient, comparison: Comparison) -> None:
@@ -213,22 +237,12 @@ def _choose_sweep(client: MlflowClient, sweeps: Sequence[Run], run: str | None, 
         if chosen is None:
             raise NotFound(f"Nothing was trained for '{recipe_name}' yet", f"Train it: taxiway train {recipe_name}")
         return chosen
+    found = find_run(client, sweeps[0].info.experiment_id if sweeps else "", recipe_name, run)
     by_id = {sweep.info.run_id: sweep for sweep in sweeps}
-    if run in by_id:
-        return by_id[run]
-    parent = _parent_of(client, run)
+    parent = found.info.run_id if found.info.run_id in by_id else found.data.tags.get(_PARENT, "")
     if parent not in by_id:
-        raise NotFound(f"There is no run '{run}' among those of '{recipe_name}'", did_you_mean(run, by_id))
+        raise NotFound(f"Run '{run}' belongs to no sweep of '{recipe_name}'", "Name a sweep or one of its candidates")
     return by_id[parent]
-
-
-def _parent_of(client: MlflowClient, run_id: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return str(client.get_run(run_id).data.tags.get(_PARENT, ""))
-    except MlflowException:
-        return ""
 
 
 def _candidates(client: MlflowClient, experiment: str, sweep_id: str) -> Iterable[Run]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from taxiway.comparison import FINISHED, Comparison, compare, find_experiment
+from taxiway.comparison import FINISHED, Comparison, compare, find_experiment, find_run
 from taxiway.deletion import Deletion, delete, plan_deletion
 from taxiway.errors import BadData, NotFound, Refused, UsageError, did_you_mean
 from taxiway.settings import Settings
@@ -107,7 +107,8 @@ def register(
         The experiment's name, and the registered model's.
     settings : Settings
     run : str, optional
-        A candidate, or a sweep, whose best is taken. The best run of the latest sweep by default.
+        A candidate, or a sweep, whose best is taken, by its id or how that begins. The best run of
+        the latest sweep by default.
     description : str
     tags : mapping of str to str, optional
 
@@ -245,19 +246,10 @@ def _align(client: MlflowClient, name: str) -> tuple[Move, ...]:
 
 
 def _choose_run(client: MlflowClient, recipe_name: str, settings: Settings, run_id: str | None) -> Run:
-    from mlflow.exceptions import MlflowException
-
     experiment = find_experiment(client, recipe_name)
     if run_id is None:
         return client.get_run(_best_of(compare(recipe_name, settings)))
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        raise NotFound(f"There is no run '{run_id}'", f"See them: taxiway compare {recipe_name} --all") from error
-    if run.info.experiment_id != experiment or run.info.lifecycle_stage != "active":
-        raise NotFound(
-            f"Run '{run_id}' is not one of '{recipe_name}'", f"See them: taxiway compare {recipe_name} --all"
-        )
+    run = find_run(client, experiment, recipe_name, run_id)
     if run.data.tags.get("taxiway.kind") == "sweep":
         run = client.get_run(_best_of(compare(recipe_name, settings, run=run_id)))
     if run.info.status != FINISHED:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from click.testing import CliRunner
 from sweeps import make_sweep
 
 from taxiway.cli import taxiway
-from taxiway.comparison import compare, log_comparison, plot_comparison, save_comparison
+from taxiway.comparison import compare, find_experiment, find_run, log_comparison, plot_comparison, save_comparison
 from taxiway.errors import NotFound, UsageError
 from taxiway.settings import Settings
 from taxiway.store import connect
@@ -45,6 +47,24 @@ def test_a_sweep_or_one_of_its_runs_may_be_named(embedded: Settings, recipe: str
     assert compare(recipe, embedded, run=older.runs[0]).parent_run_id == older.parent
 
 
+def test_the_beginning_of_an_id_will_do_if_it_is_the_only_one(embedded: Settings, recipe: str) -> None:
+    sweep = make_sweep(embedded, recipe, dict.fromkeys(map(str, range(20)), 0.5), with_model=False)
+    assert compare(recipe, embedded, run=sweep.runs[3][:8]).parent_run_id == sweep.parent
+    with pytest.raises(NotFound, match="no run"):
+        compare(recipe, embedded, run=sweep.parent[:3])
+
+
+def test_the_beginning_of_several_ids_is_refused(embedded: Settings, recipe: str) -> None:
+    make_sweep(embedded, recipe, {"0.1": 0.6}, with_model=False)
+    client = connect(embedded)
+    with closing(sqlite3.connect(embedded.home / "mlflow.db")) as database, database:
+        database.execute("PRAGMA foreign_keys = OFF")
+        database.execute("UPDATE runs SET run_uuid = 'abcd' || substr(run_uuid, 5)")
+    experiment = find_experiment(client, recipe)
+    with pytest.raises(UsageError, match="The ids of 2 runs begin with 'abcd'"):
+        find_run(client, experiment, recipe, "abcd")
+
+
 def test_all_sweeps_but_only_the_same_test_decides(embedded: Settings, recipe: str) -> None:
     make_sweep(embedded, recipe, {"0.5": 0.99}, with_model=False, params={"holdout": "yellow:2011-01"})
     same = make_sweep(embedded, recipe, {"0.4": 0.9}, with_model=False)
@@ -70,7 +90,7 @@ def test_unknown_names(embedded: Settings, recipe: str) -> None:
     other = make_sweep(embedded, f"{recipe}-other", {"0.1": 0.6}, with_model=False)
     with pytest.raises(NotFound, match=f"Did you mean '{recipe}'"):
         compare(recipe[:-1], embedded)
-    for run in ("abc", other.best):
+    for run in ("abc", "abc'd", other.best):
         with pytest.raises(NotFound, match=f"no run '{run}'"):
             compare(recipe, embedded, run=run)
 
@@ -134,7 +154,8 @@ def test_the_commands_of_a_models_life(embedded: Settings, recipe: str, tmp_path
     assert [row["best"] for row in rows] == [True, False, False]
     assert {"run_id", "params", "metrics"} <= set(rows[0])
     table = run("compare", recipe, "--plot", str(tmp_path / "out.png"))
-    assert sweep.best in table
+    assert sweep.best[:8] in table
+    assert f"The best run is {sweep.best}" in table
     assert "synthetic" in table
     assert (tmp_path / "out.png").stat().st_size > 1000
     assert f"{recipe}/1 is registered" in run("register", recipe, "--tag", "owner=ana", "--description", "a try")

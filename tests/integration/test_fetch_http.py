@@ -66,6 +66,7 @@ class Trips(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {JANUARY: CONTENT}
         self.statuses: list[int] = []
         self.refusal = 404
+        self.greeting = 200
         self.ranges = True
         self.validators = True
         self.tag = '"one"'
@@ -98,7 +99,7 @@ class Answer(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self.server.asked.append(("HEAD", self.path, ""))
-        self._head(200, 0)
+        self._head(self.server.greeting, 0)
 
     def do_GET(self) -> None:
         server, name = self.server, self.path.rpartition("/")[2]
@@ -348,6 +349,21 @@ def test_a_server_that_is_not_well_for_a_moment(server: Trips, settings: Setting
     server.statuses = [503, 500]
 
     assert fetch("green:2023-01", settings)[0].rows == ROWS
+
+
+@pytest.mark.parametrize("greeting", [403, 404, 405, 500, 501])
+def test_a_server_may_refuse_to_say_anything_but_files(server: Trips, settings: Settings, greeting: int) -> None:
+    server.greeting = greeting
+
+    assert fetch("green:2023-01", settings)[0].rows == ROWS
+
+
+@pytest.mark.parametrize("greeting", [401, 502, 503])
+def test_a_server_that_is_not_well(server: Trips, settings: Settings, greeting: int) -> None:
+    server.greeting = greeting
+
+    with pytest.raises(Unreachable, match=f"HTTP {greeting}"):
+        check_source(settings)
 
 
 @pytest.mark.parametrize("refusal", [403, 404, 410])

@@ -72,6 +72,7 @@ def test_a_sweep_may_be_named_instead_of_a_run(embedded: Settings, recipe: str) 
     older = make_sweep(embedded, recipe, {"0.1": 0.6, "0.2": 0.65})
     make_sweep(embedded, recipe, {"0.5": 0.99})
     assert register(recipe, embedded, run=older.parent).run_id == older.best
+    assert register(recipe, embedded, run=older.runs[0][:8]).run_id == older.runs[0]
 
 
 def test_what_did_not_finish_is_refused(embedded: Settings, recipe: str) -> None:
@@ -110,7 +111,7 @@ def test_unknown_names(embedded: Settings, recipe: str) -> None:
         register(recipe[:-1], embedded)
     with pytest.raises(NotFound, match="no run 'abc'"):
         register(recipe, embedded, run="abc")
-    with pytest.raises(NotFound, match="is not one of"):
+    with pytest.raises(NotFound, match=f"no run '{other.best}'"):
         register(recipe, embedded, run=other.best)
     with pytest.raises(NotFound, match=f"Did you mean '{recipe}'"):
         promote(recipe[:-1], embedded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,8 @@ from sklearn import metrics
 
 from taxiway.evaluation import HOLDOUT, PART, SCORES, TRAIN, Evaluation, evaluate, evaluate_counts
 from taxiway.features import LABEL
+from taxiway.plots import draw_evaluation, draw_weights
+from taxiway.recipes import RECIPES
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -121,6 +124,28 @@ def test_one_class_has_no_area_but_a_loss(spark: SparkSession, label: float) -> 
     labels, scores = np.full(ROWS, label)[PARTS == HOLDOUT], SMOOTH[PARTS == HOLDOUT]
     assert found.metrics["log_loss"] == pytest.approx(metrics.log_loss(labels, scores, labels=[0, 1]), abs=1e-6)
     assert found.metrics["brier"] == pytest.approx(((labels - scores) ** 2).mean(), abs=1e-6)
+
+
+def test_the_pictures_show_what_was_measured(classified: dict[tuple[str, str], Evaluation], tmp_path: Path) -> None:
+    parts = {part: classified[part, "smooth"] for part in (TRAIN, HOLDOUT)}
+    figure = draw_evaluation(RECIPES["tip"], parts)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["ROC", "Precision and recall", "Calibration", "Scores on the holdout months"]
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert f"holdout: {parts[HOLDOUT].metrics['roc_auc']:.4f}" in legend
+    figure.savefig(tmp_path / "evaluation.png")
+    assert (tmp_path / "evaluation.png").stat().st_size > 10_000
+
+
+def test_a_regression_and_weights_are_drawn_too(tmp_path: Path) -> None:
+    points = ((1.0, 2.0, 5), (3.0, 2.5, 7))
+    one = Evaluation(metrics={"rmse": 1.0, "mae": 1.0, "r2": 0.5}, rows=12, calibration=points)
+    figure = draw_evaluation(RECIPES["duration"], {TRAIN: one, HOLDOUT: one})
+    assert [axes.get_xlabel() for axes in figure.axes] == ["predicted (minutes)"]
+    figure.savefig(tmp_path / "evaluation.png")
+    weights = draw_weights("Coefficients", [(f"slot {index}", index - 20.0) for index in range(50)])
+    assert len(weights.axes[0].patches) == 30
+    weights.savefig(tmp_path / "weights.png")
 
 
 MINUTES = 12 + 6 * LABELS + 3 * _NOISE

@@ -130,7 +130,7 @@ def _command(name: str) -> click.Command:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["trian"], "No such command 'trian'"),
+        (["trian"], "There is no command 'trian'. Did you mean 'train'?"),
         (["settings", "--nonsense"], "No such option"),
         (["settings", "--spark", "nonsense"], "not of the form spark.key=value"),
         (["promote", "tip", "--to", "moon"], "'moon' is not one of"),
@@ -165,7 +165,8 @@ def test_every_error_becomes_one_line_and_its_code(
 
     monkeypatch.setattr("taxiway.cli.options.load_settings", fail)
     assert ended("settings") == code
-    shown = capsys.readouterr().err
+    # After Ctrl-C, click first ends the line that the terminal wrote ^C on.
+    shown = capsys.readouterr().err.removeprefix("\n")
     assert shown.startswith(line)
     assert shown.count("\n") == 1
 

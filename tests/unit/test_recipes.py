@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from taxiway.trips.schema import YELLOW, match_columns
 LOGISTIC = (Estimator("logistic_regression", sweep={"regParam": (0.0, 0.1)}),)
 
 
-def recipe(**changes: object) -> Recipe:
+def recipe(**changes: Any) -> Recipe:
     plain = Recipe(
         name="test",
         description="A recipe for tests.",
@@ -26,7 +27,7 @@ def recipe(**changes: object) -> Recipe:
         known_after=("tip_amount",),
         estimators=LOGISTIC,
     )
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(plain, **changes)
 
 
 @pytest.mark.parametrize("name", ["tip", "card-tip", "duration"])

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from taxiway import __version__
-from taxiway.errors import Interrupted, TaxiwayError
+from taxiway.errors import Interrupted, TaxiwayError, UsageError, did_you_mean
 
 # Name -> one line of help. A command's module is imported when the command is invoked, so that
 # `taxiway --help` stays far from Spark and MLflow.
@@ -50,6 +50,14 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"taxiway.cli.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the closest command when there is none of that name."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise UsageError(f"There is no command '{args[0]}'", did_you_mean(args[0], COMMANDS))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""

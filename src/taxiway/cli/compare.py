@@ -13,6 +13,9 @@ from taxiway.settings import Settings
 if TYPE_CHECKING:
     from taxiway.comparison import ComparedRun, Comparison
 
+_SHORT = 8
+"""Characters of a run's id in a table; --run takes them as well."""
+
 
 @click.command("compare")
 @click.argument("recipe")
@@ -62,16 +65,17 @@ def _document(row: ComparedRun) -> dict[str, Any]:
 
 
 def _print(comparison: Comparison, all_sweeps: bool) -> None:
-    from taxiway.cli.output import print_table, say
+    from taxiway.cli.output import print_table
 
-    varied = ["estimator", *comparison.hyperparameters, *(["holdout"] if all_sweeps else [])]
-    varied = [name for name in varied if any(name in row.params for row in comparison.rows)]
+    estimators = {row.params.get("estimator", "") for row in comparison.rows}
+    varied = [*(["estimator"] if len(estimators) > 1 else []), *comparison.hyperparameters]
+    varied += ["holdout"] if all_sweeps else []
     metrics = _metrics(comparison)
     rows = [
         (
             "*" if row.best else "",
-            row.run_id,
-            *(_number(row.params.get(name)) for name in varied),
+            row.run_id[:_SHORT],
+            *(_tidy(row.params.get(name)) for name in varied),
             *(row.metrics.get(name) for name in metrics),
             row.status.lower(),
         )
@@ -79,14 +83,27 @@ def _print(comparison: Comparison, all_sweeps: bool) -> None:
     ]
     mark = next((index for index, row in enumerate(comparison.rows) if row.best), None)
     better = "higher" if comparison.higher_is_better else "lower"
-    title = f"{comparison.recipe}: {'all sweeps' if all_sweeps else comparison.parent_name}, by {comparison.metric}"
-    print_table(f"{title} ({better} is better)", ("", "run", *varied, *metrics, "status"), rows, mark)
+    what = ", ".join(
+        ["all sweeps" if all_sweeps else comparison.parent_name, *(estimators if len(estimators) == 1 else ())]
+    )
+    headers = [name.removeprefix("holdout_").replace("_", " ") for name in metrics]
+    title = f"{comparison.recipe}: {what}, by {comparison.metric} ({better} is better)"
+    print_table(title, ("", "run", *varied, *headers, "status"), rows, mark)
+    _remark(comparison)
+
+
+def _remark(comparison: Comparison) -> None:
+    from taxiway.cli.output import say
+
     if comparison.synthetic:
         say("Trained on synthetic trips: the figures say nothing about real riders.", style="yellow")
     if comparison.best is None:
         say("No run finished, so none is best.", style="yellow")
-    elif comparison.best.leakage:
+        return
+    if comparison.best.leakage:
         say(f"The leakage audit flagged: {', '.join(comparison.best.leakage)}.", style="yellow")
+    best = comparison.best.run_id
+    say(f"The best run is {best}. Next: taxiway register {comparison.recipe} --run {best[:_SHORT]}")
 
 
 def _metrics(comparison: Comparison) -> list[str]:
@@ -97,10 +114,9 @@ def _metrics(comparison: Comparison) -> list[str]:
     return [name for name in [*first, *rest] if name in names]
 
 
-def _number(text: str | None) -> float | int | str | None:
+def _tidy(text: str | None) -> str | None:
+    """A parameter as people write it: 0.001 for 0.0010000000000000002."""
     from taxiway.comparison import as_number
 
     value = None if text is None else as_number(text)
-    if text is None or value is None:
-        return text
-    return int(text) if text.isdigit() else value
+    return text if value is None else f"{value:.6g}"

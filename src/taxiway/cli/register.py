@@ -10,7 +10,7 @@ from taxiway.settings import Settings
 
 @click.command("register")
 @click.argument("recipe")
-@click.option("--run", metavar="ID", help="The run to register; the best one of the latest sweep by default.")
+@click.option("--run", metavar="ID", help="The run to register, or the beginning of its id; the best one by default.")
 @click.option("--description", default="", metavar="TEXT", help="What is special about this version.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag of the version; may be repeated.")
 @with_json

@@ -44,7 +44,7 @@ def command(settings: Settings, model: str, months: str, out: Path, as_json: boo
     if as_json:
         print_json(document(scoring))
     else:
-        _print(scoring)
+        print_scoring(scoring)
 
 
 def document(scoring: Scoring) -> dict[str, Any]:
@@ -67,7 +67,8 @@ def document(scoring: Scoring) -> dict[str, Any]:
     }
 
 
-def _print(scoring: Scoring) -> None:
+def print_scoring(scoring: Scoring) -> None:
+    """Show what a scoring did, and its metrics beside those at training."""
     from taxiway.cli.output import print_table, say
     from taxiway.trips.months import describe_months
 
@@ -75,16 +76,15 @@ def _print(scoring: Scoring) -> None:
     months = describe_months(scoring.months)
     say(f"{scoring.rows:,}{kind} trips of {months} scored with {scoring.model}/{scoring.version}.")
     if scoring.unanswered:
-        left = scoring.rows - scoring.answered
-        title = f"{left:,} trips are kept without an answer, by the rule that they break"
-        print_table(title, ("rule", "trips"), list(scoring.unanswered.items()))
+        say(f"{scoring.rows - scoring.answered:,} of them are kept without an answer, by the rule that they break:")
+        print_table("Without an answer", ("rule", "trips"), list(scoring.unanswered.items()))
     if scoring.metrics is None:
         say("No metrics: these months do not tell what happened, or the same happened on every trip.", style="yellow")
     else:
-        title = f"Metrics on the {scoring.judged:,} trips that meet the rules of training"
+        say(f"{scoring.judged:,} of them meet the rules of training and tell what happened:")
         rows = _compared(scoring.metrics, scoring.training_metrics)
         chosen = next((index for index, row in enumerate(rows) if row[0] == scoring.metric), None)
-        print_table(title, ("metric", "here", "at training", "difference"), rows, mark=chosen)
+        print_table("Metrics", ("metric", "here", "at training", "difference"), rows, mark=chosen)
     say(f"Predictions: {scoring.path}")
 
 

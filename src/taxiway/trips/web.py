@@ -109,7 +109,8 @@ class WebRemote(Remote):
             status = sync(self._files.loop, head)
         except self._lost as error:
             raise Broken(cause(error)) from error
-        if status >= 500 or status in (401, 407):
+        # Some servers know no HEAD (501), or no base address (500): the files will tell.
+        if status in (401, 407, 502, 503, 504):
             raise Broken(f"HTTP {status}")
         return f"{self.shown} answers"
 

@@ -1,0 +1,91 @@
+"""What is in months of trips: counted by rule, drawn, and the rejected ones written out on request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from taxiway.partitions import replacing
+from taxiway.progress import Progress, Silent
+from taxiway.recipes import Recipe, load_recipe
+from taxiway.recipes.recipe import COLOUR, MONTH
+from taxiway.settings import Settings, load_settings
+from taxiway.trips.months import Month, parse_months
+from taxiway.trips.quality import BROKEN_RULE, MonthSummary, broken_in_training, summarize
+from taxiway.trips.reading import layout_of, read_trips
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_TASK = "Counting trips"
+_DISTANCE = "trip_distance"
+
+
+def inspect(
+    months: str | Sequence[Month],
+    recipe: str | Path | Recipe = "tip",
+    *,
+    rejected_to: Path | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> tuple[MonthSummary, ...]:
+    """Count the trips of months, valid and rejected by which rule.
+
+    Parameters
+    ----------
+    months : str or sequence of Month
+        ``yellow:2018-01..2018-03``.
+    recipe : str or Path or Recipe
+        Whose rules are asked.
+    rejected_to : Path, optional
+        A folder to write the rejected trips to: Parquet with the trip's canonical columns and
+        ``rejected_by``, one partition for each colour and month. A partition that is there
+        already is replaced.
+    settings : Settings, optional
+        Read from the environment by default.
+    progress : Progress, optional
+
+    Returns
+    -------
+    tuple of MonthSummary
+        By colour and month.
+
+    Raises
+    ------
+    NotFound
+        A month that is not published.
+    BadData
+        A file that cannot be read or lacks columns.
+    MachineError
+        `rejected_to` cannot be written.
+    """
+    from taxiway.spark import spark_session
+    from taxiway.trips.source import fetch
+
+    options, watch = settings or load_settings(), progress or Silent()
+    compiled = load_recipe(recipe)
+    layouts = compiled.recipe.layouts
+    asked = parse_months(months)
+    files = fetch(asked, options, layouts=layouts, progress=watch)
+    layout = layout_of(asked[0].colour, layouts)
+    watch.begin(_TASK)
+    spark = spark_session(options, watch, rows=sum(item.rows for item in files))
+    trips = read_trips(spark, files, layouts)
+    distance = _DISTANCE if _DISTANCE in layout.column_names() else None
+    summaries = summarize(trips, compiled.rules, layout.time, distance)
+    if rejected_to is not None:
+        rejected = trips.withColumn(BROKEN_RULE, broken_in_training(compiled.rules)).where(f"{BROKEN_RULE} is not null")
+        _write_rejected(rejected, asked, rejected_to)
+    watch.end(_TASK)
+    return summaries
+
+
+def _write_rejected(rejected: DataFrame, months: Sequence[Month], folder: Path) -> None:
+    with replacing(folder) as staging:
+        partitions = {f"{COLOUR}={month.colour}/{MONTH}={month.label}": month for month in months}
+        for partition, month in partitions.items():
+            mine = rejected.where(f"{COLOUR} = '{month.colour}' and {MONTH} = '{month.label}'")
+            mine.drop(COLOUR, MONTH).coalesce(1).write.parquet(str(staging.place(partition)))
+        for partition in partitions:
+            staging.publish(partition)

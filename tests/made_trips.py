@@ -37,7 +37,7 @@ def write_month(folder: Path, label: str, seed: int = 0, rows: int = ROWS, tips:
     fare = (2.5 + 2.5 * miles + lasts / 120).round(1)
     card = draw.random(rows) < 0.7
     # A weak signal beside the strong one, so that no model is perfect.
-    tipped = card & (draw.random(rows) < 1 / (1 + np.exp(-0.5 - 0.4 * (miles - 3)))) & tips
+    tipped = card & (draw.random(rows) < 1 / (1 + np.exp(-2.2 - 0.4 * (miles - 3)))) & tips
     passengers = draw.integers(0, 7, rows).astype(float)
     passengers[draw.random(rows) < 0.02] = np.nan
     folder.mkdir(parents=True, exist_ok=True)

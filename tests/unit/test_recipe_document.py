@@ -42,5 +42,5 @@ def test_the_layouts_of_taxiway_itself_are_those_of_today() -> None:
 
 
 def test_a_document_of_something_else_is_refused() -> None:
-    with pytest.raises(RecipeError, match="recorded with the model cannot be read.*'layouts'"):
+    with pytest.raises(RecipeError, match=r"recorded with the model cannot be read.*'layouts'"):
         read_document({"name": "tip"})

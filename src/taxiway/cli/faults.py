@@ -7,7 +7,13 @@ import errno
 from taxiway.errors import MachineError, TaxiwayError, Unreachable
 
 _DISK = "no space left on device"
-_MEMORY = ("invalid_driver_memory", "java heap space", "gc overhead limit exceeded", "unable to acquire", "outofmemoryerror")
+_MEMORY = (
+    "invalid_driver_memory",
+    "java heap space",
+    "gc overhead limit exceeded",
+    "unable to acquire",
+    "outofmemoryerror",
+)
 
 
 def translate(error: BaseException) -> TaxiwayError:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 
 def print_json(document: Any) -> None:
@@ -20,12 +21,13 @@ def print_json(document: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], mark: int | None = None) -> None:
     """Write a table to standard output; the row with index `mark` stands out."""
-    table = Table(title=title, title_justify="left", header_style="bold", title_style="bold")
+    say(title, style="bold")
+    table = Table(header_style="bold")
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for index, row in enumerate(rows):
-        table.add_row(*(format_cell(cell) for cell in row), style="bold green" if index == mark else None)
+        table.add_row(*(Text(format_cell(cell)) for cell in row), style="bold green" if index == mark else None)
     console().print(table)
 
 
@@ -44,7 +46,7 @@ def format_cell(cell: Any) -> str:
 
 def say(message: str = "", style: str | None = None) -> None:
     """Write one line of data to standard output."""
-    console().print(message, style=style, highlight=False, soft_wrap=True)
+    console().print(message, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def console() -> Console:
@@ -107,7 +109,7 @@ class Bars:
 
     def note(self, message: str) -> None:
         """Write a line above the bars."""
-        self._drawn.console.print(message, style="yellow", highlight=False)
+        self._drawn.console.print(message, style="yellow", highlight=False, markup=False)
 
     def _amount(self, task: str, done: float, total: float | None) -> str:
         if self._units[task] == "B":

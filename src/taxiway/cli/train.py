@@ -157,11 +157,15 @@ def print_runs(training: Training) -> None:
     varied = [key for key in training.best.params if len({str(run.params[key]) for run in training.runs}) > 1]
     names = [training.metric, *(key for key in _shown(training.best.metrics) if key != training.metric)]
     rows = [
-        (*(run.params[key] for key in varied), *(run.metrics[key] for key in names), run.run_id)
+        (*(_short(run.params[key]) for key in varied), *(run.metrics[key] for key in names), run.run_id)
         for run in training.runs
     ]
     title = f"{training.recipe}: runs, best {training.metric} first"
     print_table(title, (*varied, *(key.replace("holdout_", "") for key in names), "run"), rows, mark=0)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _shown(metrics: Mapping[str, float]) -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taxiway.evaluation import HOLDOUT, PART, SCORES, TRAIN, Evaluation, evaluate, evaluate_counts
 from taxiway.features import LABEL, feature_column
+from taxiway.parallel import side_by_side
 from taxiway.pipeline import FEATURES
 from taxiway.recipes import Recipe
 
@@ -73,7 +73,9 @@ class AuditData:
     rows: Mapping[str, int]
 
 
-def audit(recipe: Recipe, data: AuditData, best: Estimator[Any], score: Column, parallel: int = 2) -> tuple[FeatureAudit, ...]:
+def audit(
+    recipe: Recipe, data: AuditData, best: Estimator[Any], score: Column, parallel: int = 2
+) -> tuple[FeatureAudit, ...]:
     """Audit every feature of a recipe.
 
     Parameters
@@ -199,8 +201,7 @@ def _without(
         return best.fit(parts[TRAIN].select(LABEL, F.col(_slice(index)).alias(FEATURES)))
 
     try:
-        with ThreadPoolExecutor(parallel) as pool:
-            models = list(pool.map(refit, range(len(slices))))
+        models = side_by_side(refit, range(len(slices)), parallel)
         scored = parts[HOLDOUT]
         for index, model in enumerate(models):
             reading = model.copy({model.getParam("featuresCol"): _slice(index)})
@@ -218,7 +219,7 @@ def _sliced_sample(data: AuditData, part: str, slices: Sequence[Sequence[int]]) 
     """A sample of a part, each row with one vector for each set of slots."""
     from pyspark.ml.feature import VectorSlicer
 
-    frame = data.vectors[part].sample(min(1.0, SAMPLE_ROWS / data.rows[part]), seed=0).coalesce(1)
+    frame: DataFrame = data.vectors[part].sample(fraction=min(1.0, SAMPLE_ROWS / data.rows[part]), seed=0).coalesce(1)
     for index, slots in enumerate(slices):
         frame = VectorSlicer(inputCol=FEATURES, outputCol=_slice(index), indices=list(slots)).transform(frame)
     return frame.drop(FEATURES).cache()
@@ -233,5 +234,5 @@ def with_score(frame: DataFrame, model: Any, score: Column, name: str) -> DataFr
     if model.hasParam("rawPredictionCol"):
         # The probability is then computed in one step instead of by way of two more columns.
         model = model.copy({model.getParam(column): "" for column in ("rawPredictionCol", "predictionCol")})
-    produced = model.transform(frame)
+    produced: DataFrame = model.transform(frame)
     return produced.select(*frame.columns, score.alias(name))

@@ -1,6 +1,6 @@
 """What a notebook shows: progress inside a cell, results as tables, pictures.
 
-Every table is a pandas DataFrame, so that a reader can sort, filter and plot it further.
+Every table is a pandas Styler; its ``data`` is the DataFrame, to sort, filter and plot further.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ import html
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxiway.settings import Settings
+from taxiway.versions import PRODUCTION
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from IPython.display import Image
     from matplotlib.figure import Figure
+    from pandas.io.formats.style import Styler
 
     from taxiway.comparison import Comparison
     from taxiway.deletion import Deletion
@@ -30,51 +32,48 @@ if TYPE_CHECKING:
     from taxiway.versions import Version
 
 _REDRAW_SECONDS = 0.25
+_SHORT = 8
+# A text colour of its own: the page behind may be light or dark.
+_GOOD = "background-color: #d1fae5; color: #064e3b; font-weight: bold"
+_ALARMING = "background-color: #fef3c7; color: #78350f; font-weight: bold"
 
 
-def trips_table(summaries: Sequence[MonthSummary]) -> pd.DataFrame:
-    """One line for each month: trips read, usable and rejected, and the share (0 to 1) that is usable."""
-    import pandas as pd
-
+def trips_table(summaries: Sequence[MonthSummary]) -> Styler:
+    """One line for each month: trips read, usable and rejected, and the share that is usable."""
     rows = [
-        (str(month), month.rows, month.valid, month.rows - month.valid, round(month.valid / max(1, month.rows), 4))
+        (str(month), month.rows, month.valid, month.rows - month.valid, month.valid / max(1, month.rows))
         for month in summaries
     ]
-    return pd.DataFrame(rows, columns=["month", "rows", "valid", "rejected", "valid share"]).set_index("month")
+    return _table(rows, ["month", "rows", "valid", "rejected", "share valid"]).format("{:.1%}", subset=["share valid"])
 
 
-def rejected_table(summaries: Sequence[MonthSummary]) -> pd.DataFrame:
-    """One line for each rule, one column for each month: the trips that break this rule first."""
-    import pandas as pd
-
-    frame = pd.DataFrame({str(month): pd.Series(dict(month.rejected), dtype="int64") for month in summaries})
-    frame = frame.fillna(0).astype("int64")
-    frame["all months"] = frame.sum(axis="columns")
-    return frame.sort_values("all months", ascending=False).rename_axis("rule")
-
-
-def rules_table(recipe: CompiledRecipe) -> pd.DataFrame:
-    """One line for each rule of a recipe, in the order they are asked: its name and its condition."""
-    import pandas as pd
-
-    rows = [(rule.name, " ".join(rule.condition.split()), rule.at_scoring) for rule in recipe.rules]
-    return pd.DataFrame(rows, columns=["rule", "a trip meets it when", "asked at scoring"]).set_index("rule")
+def rejected_table(summaries: Sequence[MonthSummary]) -> Styler:
+    """One line for each rule: the trips that break this rule first, in all months and in each."""
+    rules: Counter[str] = Counter()
+    for month in summaries:
+        rules.update(month.rejected)
+    rows = [(rule, trips, *(month.rejected.get(rule, 0) for month in summaries)) for rule, trips in rules.most_common()]
+    return _table(rows, ["rule", "all", *(month.month for month in summaries)])
 
 
-def features_table(recipe: CompiledRecipe) -> pd.DataFrame:
-    """One line for each feature of a recipe: its kind, and the SQL that makes it from a trip's own columns."""
-    import pandas as pd
+def rules_table(recipe: CompiledRecipe) -> Styler:
+    """One line for each rule of a recipe, in the order they are asked."""
+    at_scoring = {rule.name: "yes" if rule.at_scoring else "no" for rule in recipe.rules}
+    rows = [(rule.name, rule.condition, at_scoring[rule.name]) for rule in recipe.recipe.rules]
+    return _table(rows, ["rule", "a trip meets it when", "asked at scoring"])
 
-    numeric = recipe.recipe.numeric
+
+def features_table(recipe: CompiledRecipe) -> Styler:
+    """One line for each feature of a recipe: its kind, and the SQL that makes it."""
+    declared, numeric = recipe.recipe.features, recipe.recipe.numeric
     rows = [
-        (name, "number" if name in numeric else "category", " ".join(expression.split()))
-        for name, expression in recipe.features.items()
-        if name in recipe.recipe.inputs
+        (name, "number" if name in numeric else "category", " ".join(declared.get(name, name).split()))
+        for name in recipe.recipe.inputs
     ]
-    return pd.DataFrame(rows, columns=["feature", "kind", "SQL"]).set_index("feature")
+    return _table(rows, ["feature", "kind", "SQL"])
 
 
-def stages_table(stages: Sequence[Any]) -> pd.DataFrame:
+def stages_table(stages: Sequence[Any]) -> Styler:
     """One line for each stage of a Spark ML pipeline, fitted or not: what it reads and what it adds.
 
     Parameters
@@ -82,43 +81,41 @@ def stages_table(stages: Sequence[Any]) -> pd.DataFrame:
     stages : sequence of Estimator or Transformer
         A list of stages, or ``model.stages``.
     """
-    import pandas as pd
-
     rows = [
-        (type(stage).__name__, _columns_of(stage, "input", "features"), _columns_of(stage, "output", "prediction"))
-        for stage in stages
+        (
+            number,
+            type(stage).__name__,
+            _columns_of(stage, "inputCols", "inputCol", "featuresCol") or "the trip's own columns",
+            _columns_of(stage, "outputCols", "outputCol", "probabilityCol", "predictionCol") or "the features",
+        )
+        for number, stage in enumerate(stages, 1)
     ]
-    return pd.DataFrame(rows, columns=["stage", "reads", "adds"], index=range(1, len(rows) + 1))
+    return _table(rows, ["", "stage", "reads", "adds"])
 
 
-def runs_table(comparison: Comparison) -> pd.DataFrame:
-    """One line for each run, best first: its hyper-parameters, the deciding metric and the holdout's others."""
-    import pandas as pd
-
-    metric = comparison.metric
-    first = [metric, metric.replace("holdout_", "train_")]
+def runs_table(comparison: Comparison) -> Styler:
+    """One line for each run, best first and marked: hyper-parameters and metrics, the deciding one first."""
+    first = [comparison.metric, comparison.metric.replace("holdout_", "train_")]
     names = sorted({name for row in comparison.rows for name in row.metrics if name.startswith("holdout_")})
-    shown = [*first, *(name for name in names if name not in first)]
+    metrics = [*first, *(name for name in names if name not in first)]
     rows = [
-        {
-            "best": "*" if row.best else "",
-            **{name: row.params.get(name, "") for name in comparison.hyperparameters},
-            **{name: row.metrics.get(name) for name in shown},
-            "status": row.status,
-            "run": row.run_id,
-        }
+        (
+            row.run_id[:_SHORT],
+            *(row.params.get(name, "") for name in comparison.hyperparameters),
+            *(row.metrics.get(name) for name in metrics),
+            "best" if row.best else row.status.lower(),
+        )
         for row in comparison.rows
     ]
-    return pd.DataFrame(rows, index=range(1, len(rows) + 1))
+    marked = [row.run_id[:_SHORT] for row in comparison.rows if row.best]
+    return _table(rows, ["run", *comparison.hyperparameters, *metrics, "status"], marked, _GOOD)
 
 
-def leakage_table(leakage: Sequence[FeatureAudit]) -> pd.DataFrame:
-    """One line for each feature: the metric of it alone, of the model without it, and whether it was flagged."""
-    import pandas as pd
-
+def leakage_table(leakage: Sequence[FeatureAudit]) -> Styler:
+    """One line for each feature: the metric of it alone, of the model without it, and the verdict."""
     rows = [(item.feature, item.alone, item.without, "carries the model" if item.flagged else "") for item in leakage]
-    frame = pd.DataFrame(rows, columns=["feature", "alone", "model without it", "verdict"])
-    return frame.sort_values("alone", ascending=False).set_index("feature")
+    flagged = [item.feature for item in leakage if item.flagged]
+    return _table(rows, ["feature", "alone", "model without it", "verdict"], flagged, _ALARMING)
 
 
 def leakage_warning(leakage: Sequence[FeatureAudit]) -> str:
@@ -132,10 +129,8 @@ def leakage_warning(leakage: Sequence[FeatureAudit]) -> str:
     return "\n".join(warnings) or "No single feature carries the model."
 
 
-def versions_table(versions: Sequence[Version]) -> pd.DataFrame:
+def versions_table(versions: Sequence[Version]) -> Styler:
     """One line for each registered version: stage, aliases, the deciding metric and the run it came from."""
-    import pandas as pd
-
     rows = [
         (
             str(version),
@@ -143,50 +138,53 @@ def versions_table(versions: Sequence[Version]) -> pd.DataFrame:
             ", ".join(version.aliases),
             version.metrics.get(version.metric),
             version.description,
-            version.run_id,
+            version.run_id[:_SHORT],
         )
         for version in versions
     ]
     metric = versions[0].metric if versions else "metric"
-    columns = ["version", "stage", "aliases", metric, "description", "run"]
-    return pd.DataFrame(rows, columns=columns).set_index("version")
+    in_production = [str(version) for version in versions if version.stage == PRODUCTION]
+    return _table(rows, ["version", "stage", "aliases", metric, "description", "run"], in_production, _GOOD)
 
 
-def metrics_table(scoring: Scoring) -> pd.DataFrame:
+def metrics_table(scoring: Scoring) -> Styler:
     """One line for each metric: on the trips that were scored, at training, and the difference."""
-    import pandas as pd
-
-    frame = pd.DataFrame(
-        {
-            "here": pd.Series(dict(scoring.metrics or {}), dtype="float64"),
-            "at training": pd.Series(dict(scoring.training_metrics), dtype="float64"),
-        }
-    )
-    frame["difference"] = frame["here"] - frame["at training"]
-    return frame.reindex(scoring.metrics or frame.index).rename_axis("metric")
+    training = scoring.training_metrics
+    rows = [
+        (name, value, training.get(name), value - training[name] if name in training else None)
+        for name, value in (scoring.metrics or {}).items()
+    ]
+    return _table(rows, ["metric", "here", "at training", "difference"], [scoring.metric], _GOOD)
 
 
-def deletion_table(plan: Deletion) -> pd.DataFrame:
+def deletion_table(plan: Deletion) -> Styler:
     """What a deletion takes and what it leaves, one line each."""
-    import pandas as pd
+    rows = [(str(version), "version", "goes") for version in plan.versions]
+    rows += [(alias, "alias", "goes") for alias in plan.aliases]
+    rows += [(plan.name, "registered model", "goes")] if plan.whole_model else []
+    rows += [(run, "run, with its metrics and its model's files", "stays") for run in plan.runs]
+    gone = [name for name, _, fate in rows if fate == "goes"]
+    return _table(rows, ["name", "what", "fate"], gone, _ALARMING)
 
-    rows = [("goes", "version", str(version)) for version in plan.versions]
-    rows += [("goes", "alias", alias) for alias in plan.aliases]
-    rows += [("goes", "registered model", plan.name)] if plan.whole_model else []
-    rows += [("stays", "run, its metrics and its model's files", run) for run in plan.runs]
-    return pd.DataFrame(rows, columns=["", "what", "name"]).set_index("")
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that a notebook shows, whatever its plotting backend."""
+
+    png: bytes
+
+    def _repr_png_(self) -> bytes:
+        return self.png
 
 
-def picture(figure: Figure) -> Image:
-    """A figure as an image that any notebook shows, whatever its plotting backend."""
-    from IPython.display import Image
-
+def picture(figure: Figure) -> Picture:
+    """A figure as a picture in a cell."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
-    return Image(data=buffer.getvalue(), format="png")
+    return Picture(buffer.getvalue())
 
 
-def run_picture(run_id: str, name: str, settings: Settings) -> Image:
+def run_picture(run_id: str, name: str, settings: Settings) -> Picture:
     """A picture that a run keeps in MLflow.
 
     Parameters
@@ -196,14 +194,12 @@ def run_picture(run_id: str, name: str, settings: Settings) -> Image:
         ``evaluation.png`` or ``weights.png`` of a candidate, ``comparison.png`` of a sweep.
     settings : Settings
     """
-    from IPython.display import Image
-
     from taxiway.store import connect
 
     client = connect(settings)
     with tempfile.TemporaryDirectory() as folder:
         file = client.download_artifacts(run_id, name, folder)
-        return Image(data=Path(file).read_bytes(), format="png")
+        return Picture(Path(file).read_bytes())
 
 
 class CellProgress:
@@ -286,13 +282,27 @@ class _Task:
         return f"… {self.name}" + (f": {amount}" if self.total or self.done else "")
 
 
-def _columns_of(stage: Any, direction: str, other: str) -> str:
+def _table(
+    rows: Sequence[tuple[Any, ...]], columns: Sequence[str], marked: Sequence[str] = (), css: str = ""
+) -> Styler:
+    """A table whose first column names its lines; those that are marked stand out."""
+    import pandas as pd
+
+    frame = pd.DataFrame(list(rows), columns=list(columns)).set_index(columns[0])
+    frame.index.name = None
+    styled = frame.style.format(precision=4, thousands=",", na_rep="-")
+    texts = pd.Index([name for name in frame.columns if frame[name].dtype == object])
+    styled = styled.set_properties(**{"text-align": "left"}, subset=texts)
+    if marked:
+        styled = styled.apply(lambda line: [css if line.name in marked else ""] * len(line), axis="columns")
+    return styled
+
+
+def _columns_of(stage: Any, *names: str) -> str:
     """The columns that a stage reads or adds, as its own parameters say."""
-    names = [f"{direction}Cols", f"{direction}Col", f"{other}Col"]
-    if direction == "output":
-        names += ["probabilityCol"]
+    columns: list[str] = []
     for name in names:
         if stage.hasParam(name) and stage.isDefined(name):
             value = stage.getOrDefault(name)
-            return ", ".join(value) if isinstance(value, list) else str(value)
-    return "the trip's own columns" if direction == "input" else "one column for each feature"
+            columns += value if isinstance(value, list) else [value]
+    return ", ".join(columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +87,10 @@ class Table:
 
     Parameters
     ----------
+    computed : DataFrame
+        What is cached: the columns of every row, usable or not.
     columns : DataFrame
-        ``part``, ``label`` and one column for each feature.
+        ``part``, ``label`` and one column for each feature, of the usable rows.
     vectors : mapping of str to DataFrame
         ``part``, ``label`` and the vector ``features``, by part.
     pipeline : PipelineModel
@@ -100,6 +103,7 @@ class Table:
         A few raw rows, for MLflow's input example.
     """
 
+    computed: DataFrame
     columns: DataFrame
     vectors: Mapping[str, DataFrame]
     pipeline: PipelineModel
@@ -110,14 +114,16 @@ class Table:
 
     def release(self) -> None:
         """Give the cached memory back."""
-        self.columns.unpersist()
-        for frame in self.vectors.values():
-            frame.unpersist()
+        from py4j.protocol import Py4JError
+
+        for frame in (self.computed, *self.vectors.values()):
+            # Where Spark itself is gone there is nothing to give back, and an error here would
+            # hide the one that ended it.
+            with suppress(Py4JError, OSError):
+                frame.unpersist()
 
     @classmethod
-    def prepare(
-        cls, spark: SparkSession, compiled: CompiledRecipe, split: Split, files: Sequence[MonthFiles]
-    ) -> Table:
+    def prepare(cls, spark: SparkSession, compiled: CompiledRecipe, split: Split, files: Sequence[MonthFiles]) -> Table:
         """Read, check and shape the rows of a split.
 
         Raises
@@ -140,6 +146,7 @@ class Table:
         vectors = assembled.select(PART, LABEL, FEATURES)
         example = trips.select(*compiled.columns).dropna().limit(3).collect()
         return cls(
+            computed=computed,
             columns=columns,
             vectors={part: _gather(vectors.where(F.col(PART) == part), rows[part]) for part in rows},
             pipeline=fitted,
@@ -226,7 +233,9 @@ def _count(computed: DataFrame, compiled: CompiledRecipe) -> tuple[dict[str, int
             )
     for name, column in zip(recipe.inputs, names, strict=True):
         if usable[TRAIN][column] == 0:
-            raise BadData(f"The feature '{name}' is null in all training rows", "Leave it out, or train on other months")
+            raise BadData(
+                f"The feature '{name}' is null in all training rows", "Leave it out, or train on other months"
+            )
     rows = {part: usable[part]["n"] for part in (TRAIN, HOLDOUT)}
     return rows, dict(sorted(rejected.items(), key=lambda item: -item[1]))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from taxiway.errors import UsageError, did_you_mean
 from taxiway.evaluation import HOLDOUT, Evaluation
+from taxiway.parallel import side_by_side
 from taxiway.recipes import Estimator, Range, Recipe
 
 
@@ -132,10 +132,9 @@ class Search:
         """Fit every candidate, side by side as far as that helps."""
         # One fit of a small table keeps one core busy; more threads than cores only add memory.
         parallel = min(self.size, max(1, os.cpu_count() or 1), 8)
-        with ThreadPoolExecutor(parallel) as pool:
-            if not self.trials:
-                return list(pool.map(fit, (self._candidate(point) for point in self.points)))
-            return self._ask_optuna(lambda batch: list(pool.map(fit, batch)), rate, parallel)
+        if not self.trials:
+            return side_by_side(fit, [self._candidate(point) for point in self.points], parallel)
+        return self._ask_optuna(lambda batch: side_by_side(fit, batch, parallel), rate, parallel)
 
     def ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Best first by the recipe's metric on the holdout; equals stay in order."""
@@ -163,7 +162,8 @@ class Search:
         while len(found) < self.trials:
             # Batches of a fixed size keep the sequence, and so the result, the same in every run.
             asked = [study.ask() for _ in range(min(parallel, self.trials - len(found)))]
-            points = [{name: _suggest(trial, name, space) for name, space in self.estimator.space.items()} for trial in asked]
+            spaces = self.estimator.space.items()
+            points = [{name: _suggest(trial, name, space) for name, space in spaces} for trial in asked]
             fitted = fit([self._candidate(point) for point in points])
             for trial, candidate in zip(asked, rate(fitted), strict=True):
                 study.tell(trial, self._value(candidate))

@@ -81,8 +81,11 @@ def prepare_environment() -> None:
 def import_mlflow() -> Any:
     """MLflow, imported quietly; it takes two seconds the first time."""
     import logging
+    import warnings
 
     prepare_environment()
+    # In a notebook, tqdm asks for widgets to draw bars that MLflow has been told not to draw.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     import mlflow
 
     # Somebody may have imported it before us (a notebook, a test), with its own level.

@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from taxiway import __version__
 from taxiway.evaluation import HOLDOUT, TRAIN
 from taxiway.leakage import FeatureAudit
+from taxiway.parallel import side_by_side
 from taxiway.pipeline import assemble
 from taxiway.plots import draw_evaluation, draw_weights
 from taxiway.preparation import Split
@@ -41,14 +41,15 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+_WRITERS = 3
 
 # Canonical type -> MLflow's. Whole numbers are `long`, which takes int32 and int64 alike.
 _MLFLOW_TYPES = {"int": "long", "double": "double", "string": "string", "timestamp_ntz": "datetime"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sweep:
-    """The open parent run of one training; ends FINISHED, FAILED or KILLED, never RUNNING.
+    """The open parent run of one training.
 
     Parameters
     ----------
@@ -73,7 +74,8 @@ class Sweep:
     datasets: Sequence[Any]
 
     @classmethod
-    def start(
+    @contextmanager
+    def open(
         cls,
         client: MlflowClient,
         settings: Settings,
@@ -83,8 +85,8 @@ class Sweep:
         rows: Mapping[str, int],
         search: Search,
         seed: int,
-    ) -> Sweep:
-        """Open the parent run of a training."""
+    ) -> Iterator[Sweep]:
+        """Open the parent run of a training; it ends FINISHED, FAILED or KILLED, never RUNNING."""
         from taxiway.store import close_abandoned_runs, experiment_id
 
         recipe = compiled.recipe
@@ -106,25 +108,16 @@ class Sweep:
         }
         if any(item.synthetic for item in files):
             tags["taxiway.synthetic"] = "true"
-        parent_tags = {**tags, "taxiway.kind": "sweep", "mlflow.note.content": recipe.description}
-        run = client.create_run(
-            experiment, tags=parent_tags, run_name=f"{recipe.name} sweep {time.strftime('%Y-%m-%d %H:%M')}"
-        )
         datasets = [
             _dataset_input(part, months, files, rows[part])
             for part, months in ((TRAIN, split.train), (HOLDOUT, split.holdout))
         ]
-        return cls(client, settings, compiled, experiment, run.info.run_id, params, tags, datasets)
-
-    def __enter__(self) -> Sweep:
-        self.client.log_inputs(self.run_id, self.datasets)
-        _log(self.client, self.run_id, self.shared_params, {})
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.client.set_terminated(self.run_id, _status(error))
+        parent_tags = {**tags, "taxiway.kind": "sweep", "mlflow.note.content": recipe.description}
+        name = f"{recipe.name} sweep {time.strftime('%Y-%m-%d %H:%M')}"
+        with _run(client, experiment, tags=parent_tags, run_name=name) as run_id:
+            client.log_inputs(run_id, datasets)
+            _log(client, run_id, params, {})
+            yield cls(client, settings, compiled, experiment, run_id, params, tags, datasets)
 
     def record(
         self,
@@ -154,9 +147,8 @@ class Sweep:
             progress.advance("Recording runs")
             return run_id
 
-        # One candidate writes files while another one's model is written by the JVM.
-        with ThreadPoolExecutor(2) as pool:
-            run_ids = list(pool.map(record_one, candidates))
+        # One candidate's pictures are drawn while other ones' models are written by the JVM.
+        run_ids = side_by_side(record_one, candidates, _WRITERS)
         self._summarize(candidates[0], run_ids[0], flagged, leakage)
         return run_ids
 
@@ -167,7 +159,7 @@ class Sweep:
         self.client.set_tag(self.run_id, "taxiway.best_run_id", run_id)
         if flagged:
             self.client.set_tag(self.run_id, "taxiway.leakage", flagged)
-        self.client.log_dict(self.run_id, [asdict(item) for item in leakage], "leakage.json")
+        self.client.log_text(self.run_id, json.dumps([asdict(item) for item in leakage], indent=2), "leakage.json")
         comparison = compare(self.compiled.recipe.name, self.settings, run=self.run_id)
         log_comparison(self.client, comparison)
 
@@ -180,14 +172,9 @@ class Sweep:
         leakage: Sequence[FeatureAudit],
         example: _InputExample,
     ) -> str:
-        run = self.client.create_run(
-            self.experiment_id,
-            start_time=int(candidate.started * 1000),
-            tags=dict(tags),
-            run_name=_run_name(candidate, self.shared_tags["taxiway.hyperparameters"]),
-        )
-        run_id: str = run.info.run_id
-        with _ending(self.client, run_id):
+        name = _run_name(candidate, self.shared_tags["taxiway.hyperparameters"])
+        begun = int(candidate.started * 1000)
+        with _run(self.client, self.experiment_id, tags=dict(tags), run_name=name, start_time=begun) as run_id:
             params = {**self.shared_params, **{name: str(value) for name, value in candidate.named_params.items()}}
             metrics = {**candidate.metrics, "fit_seconds": candidate.seconds}
             _log(self.client, run_id, params, metrics)
@@ -218,7 +205,10 @@ class Sweep:
             model,
             str(folder / MODEL),
             mlflow_model=Model(
-                artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
+                artifact_path=logged.artifact_location,
+                model_uuid=logged.model_id,
+                run_id=run_id,
+                model_id=logged.model_id,
             ),
             # Its default, /tmp/mlflow, is shared by all users of the machine.
             dfs_tmpdir=str(folder / "spark"),
@@ -243,10 +233,10 @@ class _InputExample:
     def of(cls, compiled: CompiledRecipe, rows: Sequence[Mapping[str, Any]]) -> _InputExample:
         import pandas as pd
         from mlflow.models import ModelSignature
-        from mlflow.types import ColSpec, Schema
+        from mlflow.types import ColSpec, Schema, TensorSpec
 
         # Nothing is required: a trip that lacks a value is answered all the same.
-        inputs = [
+        inputs: list[ColSpec | TensorSpec] = [
             ColSpec(_MLFLOW_TYPES[kind], name=name, required=False) for name, kind in compiled.columns.items()
         ]
         signature = ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double", name="prediction")]))
@@ -354,19 +344,22 @@ def _log(client: MlflowClient, run_id: str, params: Mapping[str, str], metrics: 
 
 
 @contextmanager
-def _ending(client: MlflowClient, run_id: str) -> Iterator[None]:
-    """End a run however the block is left."""
-    try:
-        yield
-    except BaseException as error:
-        client.set_terminated(run_id, _status(error))
-        raise
+def _run(client: MlflowClient, experiment: str, **details: Any) -> Iterator[str]:
+    """Create a run, and end it however the block is left."""
+    # In a thread of its own, so that an interrupt in the middle finds a run that is known here.
+    with ThreadPoolExecutor(1) as pool:
+        creation = pool.submit(client.create_run, experiment, **details)
+        try:
+            run_id: str = creation.result().info.run_id
+            yield run_id
+        except BaseException as error:
+            if creation.exception() is None:
+                client.set_terminated(creation.result().info.run_id, _status(error))
+            raise
     client.set_terminated(run_id, FINISHED)
 
 
-def _status(error: BaseException | None) -> str:
-    if error is None:
-        return FINISHED
+def _status(error: BaseException) -> str:
     return KILLED if isinstance(error, KeyboardInterrupt | SystemExit) else FAILED
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from taxiway.trips.source import MonthFiles
 
+
 @dataclass(frozen=True)
 class TrainedRun:
     """One candidate, as recorded in MLflow.
@@ -182,8 +183,8 @@ class _Job:
     def _learn(self, client: Any, table: Table, files: Sequence[MonthFiles]) -> Training:
         from taxiway.tracking import Sweep
 
-        sweep = Sweep.start(client, self.settings, self.compiled, self.split, files, table.rows, self.search, self.seed)
-        with sweep:
+        opened = Sweep.open(client, self.settings, self.compiled, self.split, files, table.rows, self.search, self.seed)
+        with opened as sweep:
             candidates = self._fit(table)
             with self._step("Evaluating candidates"):
                 candidates = judge(self.recipe, table, candidates)

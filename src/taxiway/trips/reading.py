@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from taxiway.trips.source import MonthFiles
 
 
-def read_trips(
-    spark: SparkSession, files: Sequence[MonthFiles], layouts: Mapping[str, Layout] = LAYOUTS
-) -> DataFrame:
+def read_trips(spark: SparkSession, files: Sequence[MonthFiles], layouts: Mapping[str, Layout] = LAYOUTS) -> DataFrame:
     """Read months of trips.
 
     Parameters
@@ -85,7 +83,9 @@ def _groups(files: Sequence[MonthFiles]) -> Iterator[_Group]:
     for item in files:
         for path in item.paths:
             shape = str(_parquet_schema(path)) if item.format == "parquet" else str(item.month)
-            found[item.month.colour, item.format, str(sorted(item.columns.items(), key=str)), shape].append((path, item))
+            found[item.month.colour, item.format, str(sorted(item.columns.items(), key=str)), shape].append(
+                (path, item)
+            )
     for group in found.values():
         # A row tells its month by its file's name, so the names must be plain and differ.
         names = {Path(path).name for path, _ in group}
@@ -102,7 +102,7 @@ def _read_group(spark: SparkSession, group: _Group, layouts: Mapping[str, Layout
     paths = list(group.months)
     if group.format == "csv":
         raw = spark.read.csv(paths, header=True)
-        kinds = {name: "string" for name in raw.columns}
+        kinds = dict.fromkeys(raw.columns, "string")
     else:
         kinds = _spark_types(paths[0], [name for name in group.columns.values() if name])
         # The schema is known: asking Spark to infer it would start a job for each scan.

@@ -56,6 +56,7 @@ else \
   $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1) && \
   $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 fi
+@$(BIN)/taxiway warmup || echo "make: going on without Spark's class archive; Spark will start more slowly" >&2
 endef
 
 # pip is what a virtual environment gets last: an interrupted one has none, and is made anew.

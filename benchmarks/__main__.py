@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+
+from benchmarks.measuring import stop_cleanly
 
 NAMES = ("startup", "synthetic_rate", "against_notebook", "growth")
 
@@ -18,13 +21,25 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments[0] not in NAMES:
         print(f"usage: python -m benchmarks [{' | '.join(NAMES)}] [options]", file=sys.stderr)
         return 0 if arguments[0] in ("-h", "--help") else 2
+    stop_cleanly()
     names, options = (arguments[:1], arguments[1:]) if arguments else (NAMES, [])
     codes = []
     for name in names:
         print(f"== {name}", flush=True)
-        # A process for each: what one of them has imported or cached must not help the next.
-        codes.append(subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options], check=False).returncode)
+        codes.append(run(name, options))
     return int(any(codes))
+
+
+def run(name: str, options: Sequence[str]) -> int:
+    """Run one measurement in a process of its own: what one has imported or cached must not help the next."""
+    process = subprocess.Popen([sys.executable, "-m", f"benchmarks.{name}", *options])
+    try:
+        return process.wait()
+    finally:
+        # Left by Ctrl-C or a request to terminate: it still has a server to stop and files to remove.
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
 
 
 if __name__ == "__main__":

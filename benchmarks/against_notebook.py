@@ -33,6 +33,7 @@ from benchmarks.measuring import (
     machine,
     middle,
     run_timed,
+    stop_cleanly,
     trips_folder,
     verdict,
 )
@@ -212,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, action="append", choices=[size.rows for size in SIZES])
     parser.add_argument("--trips", type=Path, help="folder of real trips; TAXIWAY_TEST_TRIPS by default")
     options = parser.parse_args(arguments)
+    stop_cleanly()
 
     from taxiway import load_settings
     from taxiway.java import ensure_java

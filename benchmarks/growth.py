@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import psutil
-from benchmarks.measuring import TAXIWAY, clean_environment, fail, machine, verdict
+from benchmarks.measuring import TAXIWAY, clean_environment, fail, machine, stop_cleanly, verdict
 
 TRAIN, HOLDOUT = "yellow:2018-05", "yellow:2018-06"
 SMALL, LARGE = 700_000, 7_000_000
@@ -141,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each size; the median counts")
     parser.add_argument("--rows", type=int, nargs=2, default=[SMALL, LARGE], help="the two sizes")
     options = parser.parse_args(arguments)
+    stop_cleanly()
     print(machine())
     print(f"taxiway train tip, ten fits, {options.repeats} runs of each size")
     with TemporaryDirectory(prefix="taxiway-bench-") as folder:

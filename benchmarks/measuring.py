@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,11 @@ def fail(message: str, log: Path) -> None:
     """End the measurement with the last lines of a log."""
     lines = log.read_text(errors="replace").splitlines()[-_TAIL:]
     sys.exit("\n".join([*lines, message]))
+
+
+def stop_cleanly() -> None:
+    """Let a request to terminate end this process as Ctrl-C does: servers and temporary files go with it."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def clean_environment(**more: str) -> dict[str, str]:

@@ -15,7 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.measuring import TAXIWAY, Run, clean_environment, machine, middle, run_timed, trips_folder, verdict
+from benchmarks.measuring import (
+    TAXIWAY,
+    Run,
+    clean_environment,
+    machine,
+    middle,
+    run_timed,
+    stop_cleanly,
+    trips_folder,
+    verdict,
+)
 
 MONTH = "green:2023-01"
 SYNTHETIC_ROWS = 68_000
@@ -63,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=7, help="runs of each command; the median counts")
     parser.add_argument("--trips", type=Path, help="folder of real trips; TAXIWAY_TEST_TRIPS by default")
     options = parser.parse_args(arguments)
+    stop_cleanly()
     trips = trips_folder(options.trips)
     print(machine())
     with TemporaryDirectory(prefix="taxiway-bench-") as name:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _COLOURS = {TRAIN: "#9aa5b1", HOLDOUT: "#d97706"}
 _BLUE, _ORANGE = "#2563eb", "#d97706"
 _MOST_BARS = 30
+_Corner = Literal["lower left", "lower right", "upper center", "upper left"]
 
 
 def draw_evaluation(recipe: Recipe, parts: Mapping[str, Evaluation]) -> Figure:
@@ -142,7 +143,7 @@ def _draw_regression(axes: Axes, recipe: Recipe, parts: Mapping[str, Evaluation]
     _finish(axes, "Mean label by prediction", f"predicted{unit}", f"observed{unit}", legend="upper left")
 
 
-def _finish(axes: Axes, title: str, x: str, y: str, legend: str) -> None:
+def _finish(axes: Axes, title: str, x: str, y: str, legend: _Corner) -> None:
     axes.set_title(title, loc="left")
     axes.set_xlabel(x)
     axes.set_ylabel(y)

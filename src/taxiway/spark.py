@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taxiway.errors import MachineError
+from taxiway.java import Java, ensure_java
 from taxiway.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,12 +57,31 @@ def spark_session(settings: Settings, progress: Progress | None = None, rows: in
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
-    configuration = session_configuration(settings, rows)
-    return _start(configuration, settings, progress)
+    java = ensure_java(settings, progress)
+    return _start(session_configuration(settings, rows, class_archive(java)), settings, java)
 
 
-def session_configuration(settings: Settings, rows: int | None = None) -> dict[str, str]:
+def class_archive(java: Java) -> Path:
+    """Where `taxiway warmup` keeps Spark's classes, ready to be mapped into the JVM's memory.
+
+    It belongs to the installed Spark, not to the user's data, so it stands in the environment that
+    Spark is installed in, and a new environment starts without one.
+    """
+    import pyspark
+
+    return Path(sys.prefix) / "share" / "taxiway" / f"spark-{pyspark.__version__}-java-{java.version}.jsa"
+
+
+def session_configuration(settings: Settings, rows: int | None = None, archive: Path | None = None) -> dict[str, str]:
     """Taxiway's own Spark configuration, overridden by the settings.
+
+    Parameters
+    ----------
+    settings : Settings
+    rows : int, optional
+        How many rows the job will read.
+    archive : Path, optional
+        Used if it is there.
 
     Raises
     ------
@@ -81,7 +102,7 @@ def session_configuration(settings: Settings, rows: int | None = None) -> dict[s
         "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
         "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
         "spark.local.dir": str(settings.home / "spark" / "local"),
-        "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:-UsePerfData" + _compiler(rows),
+        "spark.driver.extraJavaOptions": " ".join(_java_options(rows, archive)),
     }
     if not settings.spark.get("spark.master", "local").startswith("local"):
         # Executors elsewhere must be able to call the driver back: leave the choice to Spark.
@@ -91,10 +112,15 @@ def session_configuration(settings: Settings, rows: int | None = None) -> dict[s
     return {**chosen, **settings.spark}
 
 
-def _compiler(rows: int | None) -> str:
+def _java_options(rows: int | None, archive: Path | None) -> Iterator[str]:
+    yield from ("-XX:+UseParallelGC", "-XX:-UsePerfData")
     # Seen with Java 17 and Spark 4.3: with its quick compiler alone the JVM starts a small job twice
     # as fast, and takes 2.5 times as long for a fit on millions of rows.
-    return " -XX:TieredStopAtLevel=1" if rows is not None and rows < _SHORT_JOB else ""
+    if rows is not None and rows < _SHORT_JOB:
+        yield "-XX:TieredStopAtLevel=1"
+    # One that does not fit this Java any more is passed over by the JVM, which says so in the log.
+    if archive is not None and archive.is_file() and " " not in str(archive):
+        yield f"-XX:SharedArchiveFile={archive}"
 
 
 def available_memory() -> int:
@@ -119,15 +145,13 @@ def _heap() -> int:
     return min(_MOST_HEAP, free // 2)
 
 
-def _start(configuration: Mapping[str, str], settings: Settings, progress: Progress | None) -> SparkSession:
+def _start(configuration: Mapping[str, str], settings: Settings, java: Java) -> SparkSession:
     from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
     from pyspark.sql import SparkSession
 
-    from taxiway.java import ensure_java
-
-    os.environ["JAVA_HOME"] = str(ensure_java(settings, progress).home)
+    os.environ["JAVA_HOME"] = str(java.home)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     log = settings.home / "logs" / LOG_FILE
     try:

@@ -14,6 +14,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
+from conftest import SPARK
 from made_trips import write_month
 from taxiway.comparison import compare
 from taxiway.settings import Settings, load_settings

@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "score": "Score months of trips with the version in production.",
     "ui": "Open MLflow's pages on the same store.",
     "doctor": "Check everything that Taxiway needs, one line each.",
+    "warmup": "Let every later start of Spark be a quick one.",
     "settings": "Show every setting and where it came from.",
 }
 

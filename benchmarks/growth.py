@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -28,33 +28,33 @@ TRAIN, HOLDOUT = "yellow:2018-05", "yellow:2018-06"
 SMALL, LARGE = 700_000, 7_000_000
 MOST_GROWTH, MOST_MEMORY = 10.0, 4.0
 GIB = 2**30
+DRIVER = "org.apache.spark.deploy.SparkSubmit"
 _PAUSE = 0.1
 
 
 @dataclass
 class Memory:
-    """The most that a command's processes held at any moment sampled, in bytes."""
+    """The most that the command and its driver held at any moment sampled, in bytes."""
 
     jvm: int = 0
     python: int = 0
     heap: str = ""
-    _root: psutil.Process | None = field(default=None, repr=False)
 
-    def sample(self, pid: int) -> None:
-        """Look at the process and everything that it has started."""
-        jvm = python = 0
+    def sample(self, root: psutil.Process) -> None:
+        """Look at the command's own process, and at the JVM that it started.
+
+        The largest of the JVM's processes is taken, not their sum: for a moment, a program that it
+        starts looks like a copy of itself.
+        """
         try:
-            self._root = self._root or psutil.Process(pid)
-            for process in [self._root, *self._root.children(recursive=True)]:
-                held = process.memory_info().rss
-                if process.name() == "java":
-                    jvm += held
-                    self.heap = self.heap or _heap_of(process)
-                else:
-                    python += held
-        except psutil.NoSuchProcess:
+            self.python = max(self.python, root.memory_info().rss)
+            for process in root.children(recursive=True):
+                words = process.cmdline()
+                if DRIVER in words:
+                    self.jvm = max(self.jvm, process.memory_info().rss)
+                    self.heap = next((word for word in words if word.startswith("-Xmx")), "")
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
             return  # one of them ended between the list and the look; the next sample sees the rest
-        self.jvm, self.python = max(self.jvm, jvm), max(self.python, python)
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,6 @@ class Training:
     document: dict[str, object]
 
 
-def _heap_of(java: psutil.Process) -> str:
-    return next((word for word in java.cmdline() if word.startswith("-Xmx")), "")
-
-
 def train(trips: Path, folder: Path) -> Training:
     """Train once, in a home of its own, and watch the memory."""
     command = [str(TAXIWAY), "train", "tip", "--train", TRAIN, "--holdout", HOLDOUT, "--json"]
@@ -79,8 +75,9 @@ def train(trips: Path, folder: Path) -> Training:
     with (folder / "out.json").open("wb") as out, (folder / "log").open("wb") as log:
         began = perf_counter()
         process = subprocess.Popen(command, cwd=folder, env=clean_environment(), stdout=out, stderr=log)
+        root = psutil.Process(process.pid)
         while True:
-            memory.sample(process.pid)
+            memory.sample(root)
             try:
                 code = process.wait(_PAUSE)
             except subprocess.TimeoutExpired:

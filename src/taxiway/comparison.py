@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from taxiway.errors import NotFound, UsageError, did_you_mean
-from taxiway.settings import Settings
+from taxiway.settings import Settings, load_settings
 from taxiway.store import connect, search_runs
 
 if TYPE_CHECKING:
@@ -100,14 +100,17 @@ class Comparison:
         return next((row for row in self.rows if row.best), None)
 
 
-def compare(recipe_name: str, settings: Settings, run: str | None = None, all_sweeps: bool = False) -> Comparison:
+def compare(
+    recipe_name: str, settings: Settings | None = None, run: str | None = None, all_sweeps: bool = False
+) -> Comparison:
     """Put a recipe's candidates side by side.
 
     Parameters
     ----------
     recipe_name : str
         A recipe that was trained.
-    settings : Settings
+    settings : Settings, optional
+        Read from the environment by default.
     run : str, optional
         A sweep, or one of its candidates, by its id or how that begins; the newest sweep that
         finished by default.
@@ -124,7 +127,7 @@ def compare(recipe_name: str, settings: Settings, run: str | None = None, all_sw
     NotFound
         The recipe was never trained, or there is no such run in its experiment.
     """
-    client = connect(settings)
+    client = connect(settings or load_settings())
     experiment = find_experiment(client, recipe_name)
     sweeps = list(search_runs(client, [experiment], "tags.`taxiway.kind` = 'sweep'", ("attributes.start_time DESC",)))
     parent = _choose_sweep(client, sweeps, run, recipe_name)

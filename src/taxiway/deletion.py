@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taxiway.errors import Refused, UsageError, did_you_mean
-from taxiway.settings import Settings
+from taxiway.settings import Settings, load_settings
 from taxiway.store import connect, registry_lock
 from taxiway.versions import ALIASES, VERSIONS_TAG, Version, linked_versions, parse_model, pick, versions_of
 
@@ -47,14 +47,15 @@ class Deletion:
     in_stage: tuple[str, ...] = ()
 
 
-def plan_deletion(model: str, settings: Settings, in_stage: Sequence[str] = ()) -> Deletion:
+def plan_deletion(model: str, settings: Settings | None = None, in_stage: Sequence[str] = ()) -> Deletion:
     """Say what `delete` would remove, and refuse what is in use.
 
     Parameters
     ----------
     model : str
         ``tip/3``, or ``tip`` for the model with all its versions.
-    settings : Settings
+    settings : Settings, optional
+        Read from the environment by default.
     in_stage : sequence of {"staging", "production"}
         Stages whose versions may go although they are in use.
 
@@ -69,10 +70,10 @@ def plan_deletion(model: str, settings: Settings, in_stage: Sequence[str] = ()) 
     Refused
         A version is in use in a stage that is not named.
     """
-    return _plan(connect(settings), model, in_stage)
+    return _plan(connect(settings or load_settings()), model, in_stage)
 
 
-def delete(plan: Deletion, settings: Settings) -> Deletion:
+def delete(plan: Deletion, settings: Settings | None = None) -> Deletion:
     """Remove what a plan says: aliases first, then versions, then a model without versions.
 
     Runs, their metrics and the files of their models stay.
@@ -81,7 +82,8 @@ def delete(plan: Deletion, settings: Settings) -> Deletion:
     ----------
     plan : Deletion
         From `plan_deletion`.
-    settings : Settings
+    settings : Settings, optional
+        Read from the environment by default.
 
     Returns
     -------
@@ -93,8 +95,9 @@ def delete(plan: Deletion, settings: Settings) -> Deletion:
     Refused
         Something has changed since the plan was made; nothing is removed then.
     """
-    client = connect(settings)
-    with registry_lock(settings):
+    options = settings or load_settings()
+    client = connect(options)
+    with registry_lock(options):
         if _substance(_plan(client, plan.model, plan.in_stage)) != _substance(plan):
             raise Refused(f"'{plan.model}' has changed since you were asked", "Look at it again: taxiway models")
         for alias in plan.aliases:

@@ -22,6 +22,7 @@ from taxiway.versions import PRODUCTION
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas.io.formats.style import Styler
+    from pandas.io.formats.style_render import CSSDict
 
     from taxiway.comparison import Comparison
     from taxiway.deletion import Deletion
@@ -293,15 +294,23 @@ def _table(
     styled = frame.style.format(precision=4, thousands=",", na_rep="-")
     texts = pd.Index([name for name in frame.columns if frame[name].dtype == object])
     styled = styled.set_properties(**{"text-align": "left"}, subset=texts)
+    left: list[CSSDict] = [{"selector": "th", "props": "text-align: left"}]
+    styled = styled.set_table_styles([{"selector": "th.row_heading", "props": "text-align: left"}])
+    styled = styled.set_table_styles(dict.fromkeys(texts, left), overwrite=False)
     if marked:
         styled = styled.apply(lambda line: [css if line.name in marked else ""] * len(line), axis="columns")
     return styled
 
 
 def _columns_of(stage: Any, *names: str) -> str:
-    """The columns that a stage reads or adds, as its own parameters say."""
+    """The columns that a stage reads or adds, as its own parameters say.
+
+    Stages for one column or several have a parameter for each; the one in use is set, and the
+    other one may have a default that means nothing.
+    """
+    used = [name for name in names if stage.hasParam(name) and stage.isSet(name) and name.endswith("Cols")]
     columns: list[str] = []
-    for name in names:
+    for name in used or names:
         if stage.hasParam(name) and stage.isDefined(name):
             value = stage.getOrDefault(name)
             columns += value if isinstance(value, list) else [value]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from taxiway.comparison import FINISHED, Comparison, compare, find_experiment, find_run
 from taxiway.deletion import Deletion, delete, plan_deletion
 from taxiway.errors import BadData, NotFound, Refused, UsageError, did_you_mean
-from taxiway.settings import Settings
+from taxiway.settings import Settings, load_settings
 from taxiway.store import connect, registry_lock
 from taxiway.versions import (
     ALIASES,
@@ -94,7 +94,7 @@ class Promotion:
 
 def register(
     recipe_name: str,
-    settings: Settings,
+    settings: Settings | None = None,
     run: str | None = None,
     description: str = "",
     tags: Mapping[str, str] | None = None,
@@ -105,7 +105,8 @@ def register(
     ----------
     recipe_name : str
         The experiment's name, and the registered model's.
-    settings : Settings
+    settings : Settings, optional
+        Read from the environment by default.
     run : str, optional
         A candidate, or a sweep, whose best is taken, by its id or how that begins. The best run of
         the latest sweep by default.
@@ -127,10 +128,11 @@ def register(
     BadData
         The run has no complete model.
     """
-    client = connect(settings)
-    chosen = _choose_run(client, recipe_name, settings, run)
+    options = settings or load_settings()
+    client = connect(options)
+    chosen = _choose_run(client, recipe_name, options, run)
     logged = _logged_model(client, chosen)
-    with registry_lock(settings):
+    with registry_lock(options):
         versions = versions_of(client, recipe_name) if get_model(client, recipe_name) else ()
         existing = next((version for version in versions if version.run_id == chosen.info.run_id), None)
         if existing is not None:
@@ -142,7 +144,7 @@ def register(
     return replace(found, already_registered=existing is not None)
 
 
-def promote(model: str, settings: Settings, to: str = "production") -> Promotion:
+def promote(model: str, settings: Settings | None = None, to: str = "production") -> Promotion:
     """Move a version to a stage, its alias with it.
 
     Parameters
@@ -150,7 +152,8 @@ def promote(model: str, settings: Settings, to: str = "production") -> Promotion
     model : str
         ``tip/3``, or ``tip``: to Staging goes the newest version in None, to Production the
         version in Staging, else the newest that is not archived.
-    settings : Settings
+    settings : Settings, optional
+        Read from the environment by default.
     to : {"production", "staging", "none", "archived"}
 
     Returns
@@ -168,8 +171,9 @@ def promote(model: str, settings: Settings, to: str = "production") -> Promotion
     """
     stage = _stage_named(to)
     name, number = parse_model(model)
-    client = connect(settings)
-    with registry_lock(settings):
+    options = settings or load_settings()
+    client = connect(options)
+    with registry_lock(options):
         versions = versions_of(client, name)
         version = pick(versions, name, number) if number else _candidate(versions, name, stage)
         repairs = tuple(f"{other} {other.disagreement}" for other in versions if other.disagreement)

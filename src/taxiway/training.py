@@ -11,6 +11,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taxiway.errors import UsageError
 from taxiway.evaluation import HOLDOUT, PART, SCORES, TRAIN, Evaluation, evaluate
 from taxiway.features import LABEL
 from taxiway.leakage import AuditData, FeatureAudit, audit, with_score
@@ -23,7 +24,7 @@ from taxiway.settings import Settings, load_settings
 from taxiway.trips.months import Month
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from taxiway.trips.source import MonthFiles
 
@@ -216,7 +217,7 @@ class _Job:
 
         def fit(candidate: Candidate) -> Candidate:
             started = time.time()
-            model = build_estimator(candidate.spark_estimator, candidate.params, self.seed).fit(table.vectors[TRAIN])
+            model = self._fit_one(candidate, table.vectors[TRAIN])
             self.progress.advance(task)
             return candidate.fitted(model, started, time.time() - started)
 
@@ -226,6 +227,16 @@ class _Job:
         found = self.search.run(fit, rate)
         self.progress.end(task)
         return found
+
+    def _fit_one(self, candidate: Candidate, vectors: DataFrame) -> Any:
+        from pyspark.errors import IllegalArgumentException
+
+        estimator = build_estimator(candidate.spark_estimator, candidate.params, self.seed)
+        try:
+            return estimator.fit(vectors)
+        except IllegalArgumentException as error:
+            # Spark knows the bounds of each hyper-parameter, and checks them when it fits.
+            raise UsageError(f"{candidate.estimator} cannot be fitted so", str(error).partition("\n")[0]) from error
 
     def _audit(self, table: Table, best: Candidate) -> tuple[FeatureAudit, ...]:
         data = AuditData(table.columns, table.vectors, table.slots, table.rows)

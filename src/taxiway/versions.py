@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from taxiway.errors import NotFound, UsageError, did_you_mean
-from taxiway.settings import Settings
+from taxiway.settings import Settings, load_settings
 from taxiway.store import connect
 
 if TYPE_CHECKING:
@@ -123,14 +123,15 @@ def parse_model(text: str) -> tuple[str, int | None]:
     return match[1], int(match[2]) if match[2] else None
 
 
-def models(settings: Settings, name: str | None = None) -> tuple[Version, ...]:
+def models(name: str | None = None, settings: Settings | None = None) -> tuple[Version, ...]:
     """All registered versions, newest first within a model.
 
     Parameters
     ----------
-    settings : Settings
     name : str, optional
         One model alone.
+    settings : Settings, optional
+        Read from the environment by default.
 
     Returns
     -------
@@ -141,7 +142,7 @@ def models(settings: Settings, name: str | None = None) -> tuple[Version, ...]:
     NotFound
         There is no model of that name.
     """
-    client = connect(settings)
+    client = connect(settings or load_settings())
     names = [name] if name is not None else sorted(known_models(client))
     return tuple(version for each in names for version in versions_of(client, each))
 

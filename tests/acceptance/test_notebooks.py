@@ -63,6 +63,7 @@ def kernel(trips: Path, java_home: str, tmp_path_factory: pytest.TempPathFactory
         "JAVA_HOME": java_home,
         "TAXIWAY_HOME": str(private / "home"),
         "TAXIWAY_TRIPS_SOURCE": str(trips),
+        "TAXIWAY_SPARK": ";".join(f"{key}={value}" for key, value in SPARK.items()),
         "IPYTHONDIR": str(private / "ipython"),
         "JUPYTER_CONFIG_DIR": str(private / "config"),
         "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
@@ -181,7 +182,7 @@ def test_the_months_set_aside_are_scored_whole(executed: Executed) -> None:
 
 
 def test_the_model_is_deleted_at_the_end_and_its_run_stays(executed: Executed) -> None:
-    assert models(executed.settings) == ()
+    assert models(settings=executed.settings) == ()
     best = compare("tip", executed.settings).best
     assert best is not None
     assert best.run_id in written(executed.management)

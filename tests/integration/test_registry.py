@@ -20,7 +20,7 @@ SCORES = {"0.1": 0.6, "0.01": 0.8, "1.0": 0.7}
 
 def stages(settings: Settings, name: str) -> dict[int, tuple[str, tuple[str, ...]]]:
     """Version -> stage and aliases; nothing may disagree."""
-    found = models(settings, name)
+    found = models(name, settings)
     assert not [version for version in found if version.disagreement]
     return {version.version: (version.stage, version.aliases) for version in found}
 
@@ -65,7 +65,7 @@ def test_a_run_is_registered_once(embedded: Settings, recipe: str) -> None:
     assert again.already_registered
     assert again.version == first.version == 1
     assert (again.description, again.tags["owner"]) == ("later", "ben")
-    assert len(models(embedded, recipe)) == 1
+    assert len(models(recipe, embedded)) == 1
 
 
 def test_a_sweep_may_be_named_instead_of_a_run(embedded: Settings, recipe: str) -> None:
@@ -190,7 +190,7 @@ def test_stopped_between_stage_and_alias(store: Settings, recipe: str, monkeypat
         patch.setattr(MlflowClient, "set_registered_model_alias", interrupt)
         with pytest.raises(KeyboardInterrupt):
             promote(f"{recipe}/2", store)
-    assert {version.version: version.disagreement for version in models(store, recipe)} == {
+    assert {version.version: version.disagreement for version in models(recipe, store)} == {
         2: "is in Production without the alias 'production'",
         1: "has the alias 'production' without being in Production",
     }
@@ -237,7 +237,7 @@ def test_a_model_without_versions_is_listed_nowhere_and_filled_by_the_next_regis
 ) -> None:
     make_sweep(embedded, recipe, {"0.1": 0.6})
     connect(embedded).create_registered_model(recipe)  # as a process leaves it that was killed then
-    assert models(embedded) == models(embedded, recipe) == ()
+    assert models(settings=embedded) == models(recipe, embedded) == ()
     with pytest.raises(NotFound, match="no version that could go to Production"):
         promote(recipe, embedded)
     assert register(recipe, embedded).version == 1
@@ -261,7 +261,7 @@ def test_delete_refuses_what_is_in_use(embedded: Settings, recipe: str) -> None:
         plan_deletion(recipe, embedded)
     with pytest.raises(UsageError):
         plan_deletion(recipe, embedded, in_stage=["archived"])
-    assert len(models(embedded, recipe)) == 2
+    assert len(models(recipe, embedded)) == 2
 
 
 def test_delete_refuses_what_an_alias_alone_uses(embedded: Settings, recipe: str) -> None:
@@ -309,7 +309,7 @@ def test_delete_refuses_what_has_changed_meanwhile(embedded: Settings, recipe: s
     promote(f"{recipe}/2", embedded, to="archived")
     with pytest.raises(Refused, match="has changed"):
         delete(one, embedded)
-    assert len(models(embedded, recipe)) == 2
+    assert len(models(recipe, embedded)) == 2
 
 
 def test_a_version_number_is_not_used_twice_while_the_model_lives(embedded: Settings, recipe: str) -> None:
@@ -322,4 +322,4 @@ def test_a_version_number_is_not_used_twice_while_the_model_lives(embedded: Sett
 def test_a_version_outlives_its_run(embedded: Settings, recipe: str) -> None:
     version = register_some(embedded, recipe, 1)[0]
     connect(embedded).delete_run(version.run_id)
-    assert models(embedded, recipe)[0].run_id == version.run_id
+    assert models(recipe, embedded)[0].run_id == version.run_id

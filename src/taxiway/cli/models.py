@@ -28,7 +28,7 @@ def command(settings: Settings, model: str | None, as_json: bool) -> None:
     from taxiway.cli.output import print_json, print_table, say
     from taxiway.registry import models
 
-    versions = models(settings, model)
+    versions = models(model, settings)
     if as_json:
         print_json([document(version) for version in versions])
         return

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from taxiway.errors import MachineError, NotFound
 from taxiway.progress import Progress, Silent
-from taxiway.settings import Settings
+from taxiway.settings import Settings, load_settings
 from taxiway.trips.months import Month, parse_months
 from taxiway.trips.published import MonthFiles, NotWhole, describe
 from taxiway.trips.reading import layout_of
@@ -29,7 +29,7 @@ PATIENCE = 5.0
 
 def fetch(
     months: Sequence[Month] | str,
-    settings: Settings,
+    settings: Settings | None = None,
     *,
     layouts: Mapping[str, Layout] = LAYOUTS,
     progress: Progress | None = None,
@@ -44,8 +44,8 @@ def fetch(
     ----------
     months : sequence of Month or str
         Months, or ranges of them: ``green:2023-01..2023-03``.
-    settings : Settings
-        Says where trips come from and where the home is.
+    settings : Settings, optional
+        Says where trips come from and where the home is; read from the environment by default.
     layouts : mapping of str to Layout
         The data sets known.
     progress : Progress, optional
@@ -71,14 +71,15 @@ def fetch(
     MachineError
         The home cannot be written, or the disk is full.
     """
+    options = settings or load_settings()
     # Months in the future are judged below, with the months before the first: both were never published.
     wanted = {month: layout_of(month.colour, layouts) for month in parse_months(months, today=date.max)}
     for month, layout in wanted.items():
-        _check_published(month, layout, settings)
-    folder = local_folder(settings.source_location)
+        _check_published(month, layout, options)
+    folder = local_folder(options.source_location)
     if folder is not None:
         return tuple(_find(month, layout, folder) for month, layout in wanted.items())
-    return _fetch_remote(wanted, settings, progress or Silent(), jobs)
+    return _fetch_remote(wanted, options, progress or Silent(), jobs)
 
 
 def check_source(settings: Settings, *, timeout: float = PATIENCE) -> str:

@@ -47,9 +47,9 @@ def run_timed(command: Sequence[str | Path], folder: Path, environment: Mapping[
 
 
 def fail(message: str, log: Path) -> None:
-    """End the measurement with the last lines of a log."""
-    lines = log.read_text(errors="replace").splitlines()[-_TAIL:]
-    sys.exit("\n".join([*lines, message]))
+    """End the measurement with the last lines of a log, the frames of Java's stack left out."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if not line.lstrip().startswith("at ")]
+    sys.exit("\n".join([*lines[-_TAIL:], message]))
 
 
 def stop_cleanly() -> None:

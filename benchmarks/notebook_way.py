@@ -107,8 +107,13 @@ def main() -> None:
     parser.add_argument("--result", type=Path, required=True)
     options = parser.parse_args()
 
-    # The way from pandas into Spark is much faster through Arrow than without it.
-    spark = SparkSession.builder.config("spark.sql.execution.arrow.pyspark.enabled", "true").getOrCreate()
+    # The way from pandas into Spark is much faster through Arrow than without it. With the default
+    # gigabyte of heap, 150,000 trips made the driver run out of memory (Spark 4.3): it gets as much as Taxiway's.
+    spark = (
+        SparkSession.builder.config("spark.sql.execution.arrow.pyspark.enabled", "true")
+        .config("spark.driver.memory", "4000m")
+        .getOrCreate()
+    )
     mlflow.set_experiment(options.experiment)
     trips = keep_usual(add_features(read_trips(spark, options.trips)))
     sweep(trips.where(F.col(PICKUP) < options.holdout_from), trips.where(F.col(PICKUP) >= options.holdout_from))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxiway.evaluation import HOLDOUT, PART, SCORES, TRAIN, Evaluation, evaluate, evaluate_counts
 from taxiway.features import LABEL, feature_column
-from taxiway.parallel import side_by_side
+from taxiway.parallel import meanwhile, side_by_side
 from taxiway.pipeline import FEATURES
 from taxiway.recipes import Recipe
 
@@ -95,8 +95,9 @@ def audit(
         In the recipe's order.
     """
     names = recipe.inputs
-    alone = _alone(recipe, data)
-    without = _without(recipe, data, best, score, parallel)
+    with meanwhile(lambda: _alone(recipe, data)) as judging:
+        without = _without(recipe, data, best, score, parallel)
+    alone = judging.result()
     reference = without[len(names)]
     return tuple(
         FeatureAudit(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -35,3 +36,16 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], thre
         return list(pool.map(function, items))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def meanwhile(function: Callable[[], Result]) -> Iterator[Future[Result]]:
+    """Call a function beside the block; both have ended when the block is left, however it is.
+
+    Yields
+    ------
+    Future
+        Its ``result()`` is the function's, or raises what the function raised.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(function)

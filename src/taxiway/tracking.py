@@ -124,7 +124,6 @@ class Sweep:
         prepared: PipelineModel,
         slots: Sequence[tuple[str, str]],
         candidates: Sequence[Candidate],
-        leakage: Sequence[FeatureAudit],
         example: Sequence[Mapping[str, Any]],
         progress: Progress,
     ) -> list[str]:
@@ -133,35 +132,44 @@ class Sweep:
         Returns
         -------
         list of str
-            Run ids in the order of the candidates; the parent's ``taxiway.best_run_id`` is the
-            first.
+            Run ids in the order of the candidates.
         """
-        flagged = ",".join(item.feature for item in leakage if item.flagged)
+        task = "Recording runs"
+        progress.begin(task, len(candidates))
         tags = {**self.shared_tags, "taxiway.kind": "candidate", "mlflow.parentRunId": self.run_id}
-        if flagged:
-            tags["taxiway.leakage"] = flagged
         sample = _InputExample.of(self.compiled, example)
 
         def record_one(candidate: Candidate) -> str:
-            run_id = self._record_candidate(candidate, tags, prepared, slots, leakage, sample)
-            progress.advance("Recording runs")
+            run_id = self._record_candidate(candidate, tags, prepared, slots, sample)
+            progress.advance(task)
             return run_id
 
         # One candidate's pictures are drawn while other ones' models are written by the JVM.
         run_ids = side_by_side(record_one, candidates, _WRITERS)
-        self._summarize(candidates[0], run_ids[0], flagged, leakage)
+        progress.end(task)
         return run_ids
 
-    def _summarize(self, best: Candidate, run_id: str, flagged: str, leakage: Sequence[FeatureAudit]) -> None:
+    def conclude(self, run_ids: Sequence[str], best: Candidate, leakage: Sequence[FeatureAudit]) -> None:
+        """Say on the parent run which candidate is best, and what the audit found on all of them.
+
+        Parameters
+        ----------
+        run_ids : sequence of str
+            Of the candidates, the best one's first.
+        best : Candidate
+        leakage : sequence of FeatureAudit
+        """
         from taxiway.comparison import compare, log_comparison
 
         _log(self.client, self.run_id, {}, best.metrics)
-        self.client.set_tag(self.run_id, "taxiway.best_run_id", run_id)
-        if flagged:
-            self.client.set_tag(self.run_id, "taxiway.leakage", flagged)
-        self.client.log_text(self.run_id, json.dumps([asdict(item) for item in leakage], indent=2), "leakage.json")
-        comparison = compare(self.compiled.recipe.name, self.settings, run=self.run_id)
-        log_comparison(self.client, comparison)
+        self.client.set_tag(self.run_id, "taxiway.best_run_id", run_ids[0])
+        if flagged := ",".join(item.feature for item in leakage if item.flagged):
+            for run_id in (self.run_id, *run_ids):
+                self.client.set_tag(run_id, "taxiway.leakage", flagged)
+        document = json.dumps([asdict(item) for item in leakage], indent=2)
+        for run_id in (self.run_id, run_ids[0]):
+            self.client.log_text(run_id, document, "leakage.json")
+        log_comparison(self.client, compare(self.compiled.recipe.name, self.settings, run=self.run_id))
 
     def _record_candidate(
         self,
@@ -169,7 +177,6 @@ class Sweep:
         tags: Mapping[str, str],
         prepared: PipelineModel,
         slots: Sequence[tuple[str, str]],
-        leakage: Sequence[FeatureAudit],
         example: _InputExample,
     ) -> str:
         name = _run_name(candidate, self.shared_tags["taxiway.hyperparameters"])
@@ -180,7 +187,7 @@ class Sweep:
             _log(self.client, run_id, params, metrics)
             self.client.log_inputs(run_id, self.datasets)
             with _private_folder(self.settings) as folder:
-                _write_pictures(folder / "artifacts", self.compiled, candidate, slots, leakage)
+                _write_pictures(folder / "artifacts", self.compiled, candidate, slots)
                 self.client.log_artifacts(run_id, str(folder / "artifacts"))
                 self._log_model(folder, run_id, assemble([*prepared.stages, candidate.model]), params, example)
         return run_id
@@ -257,7 +264,6 @@ def _write_pictures(
     compiled: CompiledRecipe,
     candidate: Candidate,
     slots: Sequence[tuple[str, str]],
-    leakage: Sequence[FeatureAudit],
 ) -> None:
     folder.mkdir(parents=True)
     draw_evaluation(compiled.recipe, candidate.parts).savefig(folder / "evaluation.png")
@@ -266,7 +272,6 @@ def _write_pictures(
     draw_weights(f"{title}, {candidate.estimator}", weights).savefig(folder / "weights.png")
     document = {"weights": [{"name": name, "value": value} for name, value in weights]}
     (folder / "weights.json").write_text(json.dumps(document, indent=2))
-    (folder / "leakage.json").write_text(json.dumps([asdict(item) for item in leakage], indent=2))
     (folder / "recipe.json").write_text(json.dumps(write_document(compiled), indent=2, default=str))
 
 

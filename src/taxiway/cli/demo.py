@@ -75,7 +75,7 @@ def _print(demo: Demo) -> None:
     say()
     say("Next:")
     for line, meaning in _next_commands(demo):
-        say(f"  {line:<64} {meaning}")
+        say(f"  {line:<69} {meaning}")
 
 
 def _next_commands(demo: Demo) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 The trips go through pandas into Spark, nothing is cached, so that every one of the ten fits reads
 and shapes the rows again, and every model is logged without ``pip_requirements``, which makes
 MLflow start a second Spark session to infer them. The two notebooks are one process here, which
-saves them a start of Spark; and the usual mistakes that cost no time (a 12-hour clock, a split that
+spares a start of Spark; and the usual mistakes that cost no time (a 12-hour clock, a split that
 mixes past and future, the ROC AUC of hard predictions) are not repeated, so that the result can be
 compared with Taxiway's.
 

@@ -116,9 +116,10 @@ def _draw_precision_recall(axes: Axes, parts: Mapping[str, Evaluation]) -> None:
 
 def _draw_calibration(axes: Axes, parts: Mapping[str, Evaluation]) -> None:
     for part, evaluation in parts.items():
-        predicted, seen, _ = zip(*evaluation.calibration, strict=True)
+        predicted, seen, rows = zip(*evaluation.calibration, strict=True)
         label = f"{part}: error {evaluation.metrics['calibration_error']:.4f}"
-        axes.plot(predicted, seen, marker="o", color=_COLOURS[part], label=label)
+        # A point that few rows stand behind is a small one.
+        axes.scatter(predicted, seen, s=_sizes(rows), color=_COLOURS[part], label=label, alpha=0.8)
     axes.plot([0, 1], [0, 1], color="#cccccc", linestyle="--", linewidth=0.8)
     _finish(axes, "Calibration", "mean predicted probability", "share of label 1", legend="upper left")
 
@@ -136,11 +137,14 @@ def _draw_regression(axes: Axes, recipe: Recipe, parts: Mapping[str, Evaluation]
     unit = f" ({recipe.unit})" if recipe.unit else ""
     for part, evaluation in parts.items():
         predicted, seen, rows = zip(*evaluation.calibration, strict=True)
-        sizes = [4 + 60 * count / max(rows) for count in rows]
         label = f"{part}: RMSE {evaluation.metrics['rmse']:.3f}, R2 {evaluation.metrics['r2']:.3f}"
-        axes.scatter(predicted, seen, s=sizes, color=_COLOURS[part], label=label, alpha=0.8)
+        axes.scatter(predicted, seen, s=_sizes(rows), color=_COLOURS[part], label=label, alpha=0.8)
     axes.axline((0, 0), slope=1, color="#cccccc", linestyle="--", linewidth=0.8)
     _finish(axes, "Mean label by prediction", f"predicted{unit}", f"observed{unit}", legend="upper left")
+
+
+def _sizes(rows: Sequence[int]) -> list[float]:
+    return [4 + 60 * count / max(rows) for count in rows]
 
 
 def _finish(axes: Axes, title: str, x: str, y: str, legend: _Corner) -> None:

@@ -15,6 +15,7 @@ from taxiway.recipes import CompiledRecipe, Recipe
 from taxiway.recipes.recipe import MONTH
 from taxiway.trips.months import Month, describe_months, parse_months
 from taxiway.trips.quality import BROKEN_RULE, broken_in_training
+from taxiway.trips.reading import layout_of, read_trips
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -59,7 +60,7 @@ def split_months(recipe: Recipe, train: Any, holdout: Any = None) -> Split:
     Refused
         A holdout that overlaps the training months or is not later than all of them.
     """
-    months = tuple(sorted(parse_months(train), key=lambda month: (month.start, month.colour)))
+    months = tuple(sorted(_months_of(recipe, train), key=lambda month: (month.start, month.colour)))
     if holdout is None:
         times = sorted({month.start for month in months})
         kept = min(recipe.holdout_months, len(times) - 1)
@@ -67,7 +68,7 @@ def split_months(recipe: Recipe, train: Any, holdout: Any = None) -> Split:
             raise UsageError("One month cannot be split in time", "Name later months with --holdout")
         held = tuple(month for month in months if month.start in times[-kept:])
         return Split(tuple(month for month in months if month not in held), held)
-    held = tuple(sorted(parse_months(holdout), key=lambda month: (month.start, month.colour)))
+    held = tuple(sorted(_months_of(recipe, holdout), key=lambda month: (month.start, month.colour)))
     both = sorted(set(months) & set(held))
     if both:
         raise Refused(
@@ -79,6 +80,13 @@ def split_months(recipe: Recipe, train: Any, holdout: Any = None) -> Split:
             "Hold out later months: a model is used on trips that come after it",
         )
     return Split(months, held)
+
+
+def _months_of(recipe: Recipe, text: Any) -> tuple[Month, ...]:
+    months = parse_months(text)
+    for month in months:
+        layout_of(month.colour, recipe.layouts)
+    return months
 
 
 @dataclass(frozen=True)
@@ -132,8 +140,6 @@ class Table:
             A part without usable rows, a label of one class only, a feature that is always null.
         """
         from pyspark.sql import functions as F
-
-        from taxiway.trips.reading import read_trips
 
         trips = read_trips(spark, files, compiled.recipe.layouts)
         computed = compute(trips, compiled, split).cache()

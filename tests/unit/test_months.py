@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taxiway.errors import UsageError
+from taxiway.errors import NotFound, UsageError
 from taxiway.trips.months import Month, describe_months, parse_months
 
 TODAY = date(2025, 6, 15)
@@ -66,7 +66,7 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["yellow:2025-07", "yellow:2025-05..2025-07", "green:2026-01", "yellow:9999-12"])
 def test_a_month_in_the_future_is_refused_and_the_newest_possible_named(text: str) -> None:
-    with pytest.raises(UsageError, match="lies in the future") as refused:
+    with pytest.raises(NotFound, match="lies in the future") as refused:
         parse_months(text, TODAY)
     assert "2025-06" in refused.value.remedy
 

@@ -230,7 +230,7 @@ def test_a_malformed_range_is_quoted_with_an_example(text: str) -> None:
 
 
 def test_a_month_in_the_future_is_refused() -> None:
-    with pytest.raises(UsageError, match="yellow:9999-12 lies in the future"):
+    with pytest.raises(NotFound, match="yellow:9999-12 lies in the future"):
         parse_months("yellow:9999-12")
 
 

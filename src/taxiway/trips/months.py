@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from taxiway.errors import UsageError
+from taxiway.errors import NotFound, UsageError
 
 _RANGE = re.compile(r"(?P<colour>[a-z][a-z0-9_-]*):(?P<first>\d{4}-\d{2})(?:\.\.(?P<last>\d{4}-\d{2}))?", re.ASCII)
 _EXAMPLE = "Write yellow:2018-05 or green:2023-01..2023-03"
@@ -68,7 +68,9 @@ def parse_months(text: str | Sequence[str] | Sequence[Month], today: date | None
     Raises
     ------
     UsageError
-        A malformed range, a range that ends before it starts, or a month in the future.
+        A malformed range, or one that ends before it starts.
+    NotFound
+        A month in the future.
 
     Examples
     --------
@@ -83,7 +85,7 @@ def parse_months(text: str | Sequence[str] | Sequence[Month], today: date | None
     now = today or date.today()
     for month in months:
         if (month.year, month.month) > (now.year, now.month):
-            raise UsageError(f"{month} lies in the future", f"The newest month that can exist is {now:%Y-%m}")
+            raise NotFound(f"{month} lies in the future", f"The newest month that can exist is {now:%Y-%m}")
     return tuple(months)
 
 

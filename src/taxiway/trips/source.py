@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -72,8 +71,7 @@ def fetch(
         The home cannot be written, or the disk is full.
     """
     options = settings or load_settings()
-    # Months in the future are judged below, with the months before the first: both were never published.
-    wanted = {month: layout_of(month.colour, layouts) for month in parse_months(months, today=date.max)}
+    wanted = {month: layout_of(month.colour, layouts) for month in parse_months(months)}
     for month, layout in wanted.items():
         _check_published(month, layout, options)
     folder = local_folder(options.source_location)
@@ -144,9 +142,6 @@ def azure_folder(layout: Layout, month: Month) -> str:
 
 
 def _check_published(month: Month, layout: Layout, settings: Settings) -> None:
-    today = date.today()
-    if (month.year, month.month) > (today.year, today.month):
-        raise NotFound(f"{month} lies in the future", f"The newest month that can exist is {today:%Y-%m}")
     if (month.year, month.month) < layout.first:
         first = "-".join(f"{part:02d}" for part in layout.first)
         raise NotFound(

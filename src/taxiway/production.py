@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taxiway.errors import MachineError, NotFound
-from taxiway.progress import Progress, Silent
 from taxiway.recipes.document import read_document
 from taxiway.versions import production_version
 
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
     from pyspark.sql import SparkSession
 
+    from taxiway.progress import Progress
     from taxiway.recipes import CompiledRecipe
     from taxiway.settings import Settings
     from taxiway.versions import Version
@@ -50,8 +49,69 @@ class Production:
     spark: SparkSession
 
 
+@dataclass(frozen=True)
+class Download:
+    """A version in production whose files are here for as long as the block of `downloaded` lasts.
+
+    Parameters
+    ----------
+    version : Version
+    recipe : CompiledRecipe
+    files : Path
+        MLflow's model folder.
+    """
+
+    version: Version
+    recipe: CompiledRecipe
+    files: Path
+
+    def load(self, spark: SparkSession) -> Production:
+        """Load the model into a session."""
+        import mlflow.spark
+
+        # Its default, /tmp/mlflow, is shared by all users of the machine.
+        place = str(self.files.parent / "spark")
+        model: PipelineModel = mlflow.spark.load_model(str(self.files), dfs_tmpdir=place)
+        return Production(self.version, self.recipe, model, spark)
+
+
+@contextmanager
+def downloaded(name: str, settings: Settings) -> Iterator[Download]:
+    """Find the version of a model that is in production, and have its files here while the block runs.
+
+    Parameters
+    ----------
+    name : str
+        The registered model's, which is its recipe's.
+    settings : Settings
+
+    Yields
+    ------
+    Download
+
+    Raises
+    ------
+    NotFound
+        No such model, none of its versions is in production, or its files are gone.
+    Unreachable
+        The server does not answer.
+    """
+    from taxiway.store import check_embedded_store
+
+    if settings.embedded_store and not check_embedded_store(settings):
+        raise NotFound(f"There is no registered model '{name}'", f"Train one: taxiway train {name}")
+    with _private_folder(settings) as folder:
+        version = production_version(name, settings)
+        recipe = _download_artifact(version, f"runs:/{version.run_id}/{_RECIPE_FILE}", folder, _RECIPE_FILE)
+        model = _download_artifact(version, version.uri, folder, "model")
+        if not (model / _MODEL_FILE).is_file():
+            # What `mlflow gc` removed downloads as an empty folder, without an error (seen in 3.17).
+            raise _gone(version, f"{version.uri} is empty")
+        yield Download(version, read_document(json.loads(recipe.read_text(encoding="utf-8"))), model)
+
+
 def load_production(name: str, settings: Settings, progress: Progress | None = None) -> Production:
-    """Load the version of a model that is in production, and start Spark for it.
+    """Load the version of a model that is in production, into a session that is started if need be.
 
     Parameters
     ----------
@@ -67,36 +127,12 @@ def load_production(name: str, settings: Settings, progress: Progress | None = N
     Raises
     ------
     NotFound
-        No such model, none of its versions is in production, or its files are gone.
-    Unreachable
-        The server does not answer; said before Spark is started.
+        As `downloaded`.
     """
     from taxiway.spark import spark_session
-    from taxiway.store import check_embedded_store, connect
 
-    watch = progress or Silent()
-    if not settings.embedded_store:
-        connect(settings)
-    elif not check_embedded_store(settings):
-        raise NotFound(f"There is no registered model '{name}'", f"Train one: taxiway train {name}")
-    with _private_folder(settings) as folder, ThreadPoolExecutor(1) as pool:
-        # Asking the store and starting Spark take seconds each, mostly waiting.
-        asked = pool.submit(_download, name, settings, folder)
-        watch.begin("Starting Spark")
-        spark = spark_session(settings, watch)
-        version, recipe, files = asked.result()
-        watch.end("Starting Spark")
-        return Production(version, recipe, _load(files, folder), spark)
-
-
-def _download(name: str, settings: Settings, folder: Path) -> tuple[Version, CompiledRecipe, Path]:
-    version = production_version(name, settings)
-    recipe = _download_artifact(version, f"runs:/{version.run_id}/{_RECIPE_FILE}", folder, _RECIPE_FILE)
-    model = _download_artifact(version, version.uri, folder, "model")
-    if not (model / _MODEL_FILE).is_file():
-        # What `mlflow gc` removed downloads as an empty folder, without an error (seen in 3.17).
-        raise _gone(version, f"{version.uri} is empty")
-    return version, read_document(json.loads(recipe.read_text(encoding="utf-8"))), model
+    with downloaded(name, settings) as found:
+        return found.load(spark_session(settings, progress))
 
 
 def _download_artifact(version: Version, uri: str, folder: Path, name: str) -> Path:
@@ -116,14 +152,6 @@ def _gone(version: Version, reason: str) -> NotFound:
         f"The files of {version} cannot be had from run {version.run_id}: {reason[:200]}",
         "Promote a version whose files are there: taxiway models",
     )
-
-
-def _load(files: Path, folder: Path) -> PipelineModel:
-    import mlflow.spark
-
-    # Its default, /tmp/mlflow, is shared by all users of the machine.
-    model: PipelineModel = mlflow.spark.load_model(str(files), dfs_tmpdir=str(folder / "spark"))
-    return model
 
 
 @contextmanager

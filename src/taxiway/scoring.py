@@ -14,7 +14,7 @@ from taxiway.evaluation import HOLDOUT, PART, SCORES, evaluate
 from taxiway.features import LABEL
 from taxiway.partitions import Staging, replacing
 from taxiway.pipeline import PREDICTION, PROBABILITY, score_column
-from taxiway.production import Production, load_production
+from taxiway.production import Production, downloaded
 from taxiway.progress import Progress, Silent
 from taxiway.recipes.recipe import COLOUR, MONTH
 from taxiway.settings import Settings, load_settings
@@ -39,7 +39,7 @@ NO_NUMBER = "score_is_a_number"
 
 _ADDED = (PREDICTION, PROBABILITY, REASON, MODEL_NAME, MODEL_VERSION, RUN_ID)
 _SCORED = "scored"
-_TASK, _JUDGING = "Scoring trips", "Comparing with what happened"
+_STARTING, _TASK, _JUDGING = "Loading the model", "Scoring trips", "Comparing with what happened"
 _ROWS_PER_FILE = 5_000_000
 # More files than that only where there are cores to write them side by side.
 _LEAST_ROWS_PER_FILE = 1_000_000
@@ -166,11 +166,17 @@ class _Job:
     began: float
 
     def run(self) -> Scoring:
+        from taxiway.spark import spark_session
         from taxiway.trips.source import fetch
 
-        used = load_production(self.name, self.settings, self.progress)
-        _check_columns(used.recipe, self.months)
-        files = fetch(self.months, self.settings, layouts=used.recipe.recipe.layouts, progress=self.progress)
+        with downloaded(self.name, self.settings) as found:
+            _check_columns(found.recipe, self.months)
+            layouts = found.recipe.recipe.layouts
+            files = fetch(self.months, self.settings, layouts=layouts, progress=self.progress)
+            # Last, when it is known that there is something to score, and how much.
+            self.progress.begin(_STARTING)
+            used = found.load(spark_session(self.settings, self.progress, rows=sum(item.rows for item in files)))
+            self.progress.end(_STARTING)
         schema = self._write(used, files)
         self.progress.begin(_JUDGING)
         written = _read_back(used, self.staging.folder, self.months, schema)

@@ -74,7 +74,10 @@ class Side:
     def add(self, run: Run, result: Path) -> None:
         self.runs.append(run)
         self.results.append(json.loads(result.read_text()))
-        print(f"    {self.name:14}{run.seconds:8.1f} s   (load at the start {run.load:.1f})", flush=True)
+        print(
+            f"    {self.name:14}{run.seconds:8.1f} s   (load {run.load:.1f} before, {run.load_after:.1f} after)",
+            flush=True,
+        )
 
     @property
     def auc(self) -> float:

@@ -26,12 +26,13 @@ class Run:
     ----------
     seconds : float
         From the start of the process to its end.
-    load : float
-        The machine's load of the last minute when it started.
+    load, load_after : float
+        The machine's load of the last minute when it started, and when it had ended.
     """
 
     seconds: float
     load: float
+    load_after: float
 
 
 def run_timed(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str], log: Path) -> Run:
@@ -43,7 +44,7 @@ def run_timed(command: Sequence[str | Path], folder: Path, environment: Mapping[
         seconds = perf_counter() - began
     if done.returncode != 0:
         fail(f"{' '.join(map(str, command[:3]))} … ended with {done.returncode}", log)
-    return Run(seconds, load)
+    return Run(seconds, load, os.getloadavg()[0])
 
 
 def fail(message: str, log: Path) -> None:

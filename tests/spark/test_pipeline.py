@@ -50,7 +50,7 @@ def fit(_shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
         table = Table.prepare(_shared_spark, compiled, split, fetch([*split.train, *split.holdout], settings))
         name = compiled.recipe.estimators[0].name
         estimator = build_estimator(name, {"regParam": 0.01, "maxIter": 20}, seed=0)
-        return assemble([*table.pipeline.stages, estimator.fit(table.vectors_of(TRAIN))]), table
+        return assemble([*table.pipeline.stages, estimator.fit(table.vectors[TRAIN])]), table
 
     return fit_model
 

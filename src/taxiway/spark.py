@@ -165,7 +165,7 @@ def _start(configuration: Mapping[str, str], settings: Settings, java: Java) -> 
         try:
             # What the JVM writes belongs into a log, not between our progress bars.
             gateway = launch_gateway(launch, {"stdout": stream, "stderr": stream})
-        except PySparkRuntimeError as error:
+        except (PySparkRuntimeError, OSError) as error:
             raise MachineError("Spark did not start", f"{_last_words(log)}See {log}") from error
     conf = SparkConf(loadDefaults=False, _jvm=gateway.jvm)
     conf.setAll(list(configuration.items()))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taxiway.errors import UsageError
+from taxiway.errors import TaxiwayError, UsageError
 from taxiway.evaluation import HOLDOUT, PART, SCORES, TRAIN, Evaluation, evaluate
 from taxiway.features import LABEL
 from taxiway.leakage import AuditData, FeatureAudit, audit, with_score
@@ -266,7 +266,11 @@ def _connect_both(settings: Settings, progress: Progress, rows: int) -> tuple[An
     progress.begin("Starting Spark")
     with ThreadPoolExecutor(1) as pool:
         store = pool.submit(connect, settings)
-        spark = spark_session(settings, progress, rows)
+        try:
+            spark = spark_session(settings, progress, rows)
+        except TaxiwayError:
+            store.result()  # a fault of the store is told first: it may be what kept Spark from starting
+            raise
         client = store.result()
     progress.end("Starting Spark")
     return client, spark

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 from sklearn import metrics as reference
 
-from taxiway.cli.score import command
+from taxiway.cli import taxiway
 from taxiway.errors import NotFound, Refused, UsageError
 from taxiway.partitions import LOCK_FILE, replacing
 from taxiway.production import load_production
@@ -382,8 +382,8 @@ def test_the_command_prints_one_document(production_model: Any, tmp_path: Path) 
     store = ["--home", str(production_model.settings.home), "--trips-source", str(production_model.trips)]
     arguments = ["tip", "--months", LATER, "--out", str(tmp_path / "out"), *store]
 
-    told = CliRunner().invoke(command, [*arguments, "--json"], catch_exceptions=False)
-    shown = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    told = CliRunner().invoke(taxiway, ["score", *arguments, "--json"], standalone_mode=False, catch_exceptions=False)
+    shown = CliRunner().invoke(taxiway, ["score", *arguments], standalone_mode=False, catch_exceptions=False)
 
     document = json.loads(told.stdout)
     assert document.keys() >= {"model", "version", "rows", "metrics", "path"}

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from taxiway.cli.fetch import command, describe_size
+from taxiway.cli import taxiway
+from taxiway.cli.fetch import describe_size
 from taxiway.errors import BadData, MachineError, NotFound, UsageError
 from taxiway.settings import Settings, load_settings
 from taxiway.trips.months import Month
@@ -285,7 +286,7 @@ def test_addresses_are_shown_without_credentials(address: str, kept: str) -> Non
 
 
 def run(*arguments: str) -> Any:
-    return CliRunner().invoke(command, list(arguments), catch_exceptions=False)
+    return CliRunner().invoke(taxiway, ["fetch", *arguments], standalone_mode=False, catch_exceptions=False)
 
 
 def test_the_command_prints_a_table(folder: Path) -> None:

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from taxiway.cli.synth import command, parse_rows
+from taxiway.cli import taxiway
+from taxiway.cli.synth import parse_rows
 from taxiway.errors import MachineError, Refused, UsageError
 from taxiway.trips import synthetic_rows
 from taxiway.trips.months import parse_months
@@ -354,8 +354,7 @@ def test_numbers_of_rows_that_are_none(text: str) -> None:
 
 
 def run_command(*arguments: str) -> str:
-    assert isinstance(command, click.Command)
-    return CliRunner().invoke(command, arguments, catch_exceptions=False).stdout
+    return CliRunner().invoke(taxiway, ["synth", *arguments], standalone_mode=False, catch_exceptions=False).stdout
 
 
 def test_the_command_lists_what_it_made(tmp_path: Path) -> None:

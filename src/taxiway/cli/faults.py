@@ -6,7 +6,7 @@ import errno
 
 from taxiway.errors import MachineError, TaxiwayError, Unreachable
 
-_DISK = "no space left on device"
+_DISK = ("no space left on device", "database or disk is full")
 _MEMORY = (
     "invalid_driver_memory",
     "java heap space",
@@ -32,7 +32,7 @@ def translate(error: BaseException) -> TaxiwayError:
     if isinstance(error, TaxiwayError):
         return error
     text = _whole_text(error).lower()
-    if _is_errno(error, errno.ENOSPC, errno.EDQUOT) or _DISK in text:
+    if _is_errno(error, errno.ENOSPC, errno.EDQUOT) or any(sign in text for sign in _DISK):
         return MachineError("The disk is full", "Free some space, or point TAXIWAY_HOME and --out elsewhere")
     if any(sign in text for sign in _MEMORY):
         return MachineError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from taxiway.errors import BadData, Refused, UsageError
 from taxiway.evaluation import HOLDOUT, PART, TRAIN
 from taxiway.features import LABEL, feature_column, feature_statement
-from taxiway.pipeline import FEATURES, preparation_stages, slot_names
+from taxiway.pipeline import FEATURES, assemble, preparation_stages, slot_names
 from taxiway.recipes import CompiledRecipe, Recipe
 from taxiway.recipes.recipe import MONTH
 from taxiway.trips.months import Month, describe_months, parse_months
@@ -201,12 +201,13 @@ def _gather(frame: DataFrame, rows: int) -> DataFrame:
 
 def _fit_preparation(columns: DataFrame, compiled: CompiledRecipe) -> PipelineModel:
     """Fit the encoders on training rows, and put the feature statement before them."""
-    from pyspark.ml import Pipeline, PipelineModel
+    from pyspark.ml import Pipeline, Transformer
     from pyspark.sql import functions as F
 
     statement, *stages = preparation_stages(compiled)
     fitted = Pipeline(stages=stages).fit(columns.where(F.col(PART) == TRAIN))
-    return PipelineModel([statement, *fitted.stages])  # type: ignore[list-item]
+    # The statement learns nothing: it is fitted as it is.
+    return assemble([cast(Transformer, statement), *fitted.stages])
 
 
 def _count(computed: DataFrame, compiled: CompiledRecipe) -> tuple[dict[str, int], dict[str, int]]:

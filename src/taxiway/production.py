@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taxiway.errors import MachineError, NotFound
+from taxiway.errors import NotFound
 from taxiway.recipes.document import read_document
+from taxiway.scratch import private_folder
 from taxiway.versions import production_version
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def downloaded(name: str, settings: Settings) -> Iterator[Download]:
 
     if settings.embedded_store and not check_embedded_store(settings):
         raise NotFound(f"There is no registered model '{name}'", f"Train one: taxiway train {name}")
-    with _private_folder(settings) as folder:
+    with private_folder(settings) as folder:
         version = production_version(name, settings)
         recipe = _download_artifact(version, f"runs:/{version.run_id}/{_RECIPE_FILE}", folder, _RECIPE_FILE)
         model = _download_artifact(version, version.uri, folder, "model")
@@ -152,14 +152,3 @@ def _gone(version: Version, reason: str) -> NotFound:
         f"The files of {version} cannot be had from run {version.run_id}: {reason[:200]}",
         "Promote a version whose files are there: taxiway models",
     )
-
-
-@contextmanager
-def _private_folder(settings: Settings) -> Iterator[Path]:
-    parent = settings.home / "tmp"
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"{parent} cannot be written: {error.strerror}", "Set TAXIWAY_HOME") from error
-    with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)

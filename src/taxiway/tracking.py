@@ -9,7 +9,6 @@ import platform
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from taxiway.preparation import Split
 from taxiway.progress import Progress
 from taxiway.recipes import CompiledRecipe
 from taxiway.recipes.document import write_document
+from taxiway.scratch import private_folder
 from taxiway.search import Candidate, Search
 from taxiway.settings import Settings
 from taxiway.trips.months import describe_months
@@ -186,7 +186,7 @@ class Sweep:
             metrics = {**candidate.metrics, "fit_seconds": candidate.seconds}
             _log(self.client, run_id, params, metrics)
             self.client.log_inputs(run_id, self.datasets)
-            with _private_folder(self.settings) as folder:
+            with private_folder(self.settings) as folder:
                 _write_pictures(folder / "artifacts", self.compiled, candidate, slots)
                 self.client.log_artifacts(run_id, str(folder / "artifacts"))
                 self._log_model(folder, run_id, assemble([*prepared.stages, candidate.model]), params, example)
@@ -366,14 +366,3 @@ def _run(client: MlflowClient, experiment: str, **details: Any) -> Iterator[str]
 
 def _status(error: BaseException) -> str:
     return KILLED if isinstance(error, KeyboardInterrupt | SystemExit) else FAILED
-
-
-@contextmanager
-def _private_folder(settings: Settings) -> Iterator[Path]:
-    parent = settings.home / "tmp"
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,30 @@
+"""Folders for what is on its way: private to the user, gone at the end."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from taxiway.errors import MachineError
+from taxiway.settings import Settings
+
+
+@contextmanager
+def private_folder(settings: Settings) -> Iterator[Path]:
+    """A folder under the home that only this user can read, for as long as the block runs.
+
+    Raises
+    ------
+    MachineError
+        The home cannot be written.
+    """
+    parent = settings.home / "tmp"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"{parent} cannot be written: {error.strerror}", "Set TAXIWAY_HOME") from error
+    # What Spark, ended in the middle, still writes there must not hide why it ended.
+    with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from made_trips import write_month
-from taxiway.errors import BadData, Refused, TaxiwayError, UsageError
+from taxiway.errors import BadData, NotFound, Refused, TaxiwayError, UsageError
 from taxiway.recipes import RECIPES
 from taxiway.settings import Settings, load_settings
 from taxiway.store import connect, training_lock
@@ -229,7 +229,7 @@ def test_the_model_takes_raw_columns_and_answers_as_evaluated(
         ("yellow:2018-01", None, UsageError, "cannot be split in time"),
         ("yellow:2018-01..2018-02", "yellow:2018-04", BadData, "have the same label"),
         ("yellow:2018-01..2018-02", "yellow:2018-05", BadData, "holds no trips"),
-        ("yellow:2018-01..2018-02", "yellow:9999-01", UsageError, "lies in the future"),
+        ("yellow:2018-01..2018-02", "yellow:9999-01", NotFound, "lies in the future"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line_and_no_run(

@@ -111,7 +111,7 @@ def main() -> None:
     # gigabyte of heap, 150,000 trips made the driver run out of memory (Spark 4.3): it gets as much as Taxiway's.
     spark = (
         SparkSession.builder.config("spark.sql.execution.arrow.pyspark.enabled", "true")
-        .config("spark.driver.memory", "4000m")
+        .config("spark.driver.memory", "3200m")
         .getOrCreate()
     )
     mlflow.set_experiment(options.experiment)

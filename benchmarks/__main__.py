@@ -1,6 +1,6 @@
 """All measurements, one after the other, or the one that is named.
 
-``python -m benchmarks`` runs all of them with their defaults (about an hour on two cores);
+``python -m benchmarks`` runs all of them with their defaults (about an hour and a half on two cores);
 ``python -m benchmarks against_notebook --repeats 1`` runs one, with its own options.
 The exit code is 1 when a target was missed.
 """

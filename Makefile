@@ -3,18 +3,20 @@
 #   make test PYTHON=python3.13      with another Python than the python3 on the PATH
 #   make test ARGS="tests/unit -x"   some of the tests
 #   make notebooks PARAMETERS="-p train_months yellow:2018-01..2018-03"
+#   make start S3=minio              the container stack on another S3 server
 
 PYTHON =
 ARGS =
 PARAMETERS =
+S3 =
 BIN := .venv/bin
 
-.PHONY: help demo test lint notebooks bench
+.PHONY: help demo test lint notebooks bench start end clear test-stack screenshots
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/run.stamp ## Run the whole main job once: raw trips to a scored production model
 	@$(BIN)/taxiway demo $(ARGS)
@@ -35,6 +37,25 @@ notebooks: .venv/dev.stamp ## Execute both notebooks, in order, into build/noteb
 
 bench: .venv/dev.stamp ## Measure Taxiway against the notebook way, and its growth; prints the ratios
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+# The container stack: Docker with Compose is all that these three need.
+
+start: ## Build and start the container stack; prints the links
+	@STACK_S3="$(S3)" sh images/stack.sh start
+
+end: ## Stop the container stack; nothing is lost
+	@sh images/stack.sh end
+
+clear: ## Remove this project's containers, networks, volumes and secrets, and nothing else
+	@sh images/stack.sh clear
+
+test-stack: .venv/dev.stamp ## Run the tests of the container stack; with S3=minio those that the S3 server decides
+	@bash tests/stack/base.sh
+	@$(BIN)/pytest tests/stack $(if $(S3),--s3 $(S3) -m s3) $(ARGS)
+
+screenshots: .venv/dev.stamp ## Take the README's pictures from a running stack, into docs/images
+	@bash tests/stack/base.sh
+	@$(BIN)/pytest tests/stack/test_pages.py --screenshots docs/images $(ARGS)
 
 # The environment. Each stamp says which lock .venv was last made equal to; the locks carry hashes, and
 # the development lock holds everything that the other one does, in the same versions.

@@ -1,0 +1,1 @@
+"""What Taxiway's container stack puts around MLflow's server: accounts, doors, health and the artifact store."""

@@ -1,0 +1,140 @@
+#!/bin/sh
+# The container stack from the shell: start, end, clear. Needs Docker with Compose and nothing else on the host.
+# `taxiway stack` does the same with a live view, and more.
+#
+#   sh images/stack.sh start     STACK_S3=seaweedfs (default), minio or external
+#   sh images/stack.sh end
+#   sh images/stack.sh clear     STACK_YES=1 does not ask
+#   sh images/stack.sh compose …  any other word of Compose, with the same files and choices
+#
+# What was chosen at a start (the S3 server, the ports) is remembered in stack.env beside the secrets.
+set -eu
+cd "$(dirname "$0")/.."
+
+STACK_SECRETS=${STACK_SECRETS:-$PWD/.secrets}
+COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-taxiway}
+export STACK_SECRETS COMPOSE_PROJECT_NAME
+choices="$STACK_SECRETS/stack.env"
+
+fail() { # fail CODE MESSAGE
+  echo "stack: $2" >&2
+  exit "$1"
+}
+
+remember() { # the choices of a former start hold unless the caller says otherwise
+  [ -f "$choices" ] || return 0
+  while IFS='=' read -r name value; do
+    case $name in
+      STACK_S3 | STACK_JUPYTER_PORT | STACK_MLFLOW_PORT | STACK_MINIO_CONSOLE_PORT)
+        eval "[ -n \"\${$name:-}\" ] || { $name=\$value; export $name; }" ;;
+    esac
+  done <"$choices"
+}
+
+choose_files() {
+  COMPOSE_FILE=compose.yaml
+  case ${STACK_S3:-seaweedfs} in
+    seaweedfs) ;;
+    minio) COMPOSE_FILE=$COMPOSE_FILE:compose.minio.yaml ;;
+    external) COMPOSE_FILE=$COMPOSE_FILE:compose.external-s3.yaml ;;
+    *) fail 2 "there is no S3 server '$STACK_S3'; choose seaweedfs, minio or external" ;;
+  esac
+  [ -z "${STACK_OVERRIDE:-}" ] || COMPOSE_FILE=$COMPOSE_FILE:$STACK_OVERRIDE
+  export COMPOSE_FILE
+}
+
+find_docker() {
+  command -v docker >/dev/null || fail 6 "there is no Docker on this machine; install it and run this again"
+  docker info >/dev/null 2>&1 ||
+    fail 6 "Docker does not answer; start it, or ask for permission to use it ($(docker info 2>&1 | tail -n 1))"
+  if docker compose version >/dev/null 2>&1; then
+    compose="docker compose"
+  elif command -v docker-compose >/dev/null; then
+    compose="docker-compose"
+  else
+    fail 6 "Docker has no Compose; install its plugin, docker-compose-plugin, and run this again"
+  fi
+}
+
+start() {
+  # A choice of this call alone would otherwise lose against a .env file that Compose reads by itself.
+  STACK_S3=${STACK_S3:-seaweedfs}
+  STACK_JUPYTER_PORT=${STACK_JUPYTER_PORT:-8888}
+  STACK_MLFLOW_PORT=${STACK_MLFLOW_PORT:-5000}
+  STACK_MINIO_CONSOLE_PORT=${STACK_MINIO_CONSOLE_PORT:-9001}
+  export STACK_S3 STACK_JUPYTER_PORT STACK_MLFLOW_PORT STACK_MINIO_CONSOLE_PORT
+  check_choices
+  sh images/secrets.sh "$STACK_SECRETS"
+  for name in STACK_S3 STACK_JUPYTER_PORT STACK_MLFLOW_PORT STACK_MINIO_CONSOLE_PORT; do
+    eval "echo \"$name=\$$name\""
+  done >"$choices.part"
+  mv -f "$choices.part" "$choices"
+  # Returns once every service that another one waits for is healthy.
+  $compose up --detach --build --remove-orphans
+  await_health jupyterlab_spark
+  addresses
+}
+
+check_choices() {
+  for new in "$STACK_SECRETS"/*.new; do
+    [ ! -e "$new" ] || fail 7 "a change of passwords was broken off; finish it with: taxiway stack up"
+  done
+  former=$([ ! -f "$choices" ] || sed -n 's/^STACK_S3=//p' "$choices")
+  if [ -n "$former" ] && [ "$former" != "$STACK_S3" ] &&
+    docker volume inspect "${COMPOSE_PROJECT_NAME}_db" >/dev/null 2>&1; then
+    fail 7 "the models of this stack are on $former; move them to $STACK_S3 with: taxiway stack backup, clear, up, restore"
+  fi
+}
+
+await_health() { # await_health SERVICE
+  container=$($compose ps --quiet "$1")
+  asked=0
+  while [ "$(docker inspect --format '{{.State.Health.Status}}' "$container")" != healthy ]; do
+    asked=$((asked + 1))
+    [ "$asked" -le 240 ] || fail 5 "$1 is not healthy after two minutes; look at: sh images/stack.sh compose logs $1"
+    sleep 0.5 # between two questions: Compose 1.29 cannot wait for the last service itself
+  done
+}
+
+addresses() {
+  # The token is what one has to have: whoever may read the file may see the link.
+  cat <<TEXT
+
+JupyterLab   http://127.0.0.1:${STACK_JUPYTER_PORT:-8888}/lab?token=$(cat "$STACK_SECRETS/jupyter_token")
+MLflow       http://127.0.0.1:${STACK_MLFLOW_PORT:-5000}   as admin, taxiway or reader
+TEXT
+  [ "${STACK_S3:-}" != minio ] || echo "MinIO        http://127.0.0.1:${STACK_MINIO_CONSOLE_PORT:-9001}   its key is in $STACK_SECRETS/s3_root"
+  cat <<TEXT
+Passwords    $STACK_SECRETS/mlflow_admin_password, and so on
+
+Next: open the first link and run work/nyc_traffic_taxi_model.ipynb.   make end stops all of it; nothing is lost.
+TEXT
+}
+
+clear() {
+  if [ "${STACK_YES:-}" != 1 ] && [ -t 0 ]; then
+    printf 'Remove the containers, networks, volumes and secrets of the project %s, all models in it? [y/N] ' "$COMPOSE_PROJECT_NAME"
+    read -r answer
+    case $answer in y | Y | yes) ;; *) fail 7 "nothing was removed" ;; esac
+  fi
+  # By their label and not by today's compose files: what another choice of S3 server left goes too.
+  label="label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"
+  for container in $(docker ps --all --quiet --filter "$label"); do docker rm --force --volumes "$container" >/dev/null; done
+  for network in $(docker network ls --quiet --filter "$label"); do docker network rm "$network" >/dev/null; done
+  for volume in $(docker volume ls --quiet --filter "$label"); do docker volume rm "$volume" >/dev/null; done
+  rm -rf "$STACK_SECRETS"
+  echo "Removed: containers, networks, volumes and secrets of the project $COMPOSE_PROJECT_NAME. Its images are kept."
+}
+
+word=${1:-}
+[ $# -eq 0 ] || shift
+remember
+choose_files
+find_docker
+case $word in
+  start) start ;;
+  end) COMPOSE_PROFILES=cluster $compose stop ;;
+  clear) clear ;;
+  compose) exec $compose "$@" ;;
+  *) fail 2 "say start, end, clear or compose" ;;
+esac

@@ -1,0 +1,154 @@
+"""The program that carries a bucket's objects for backups, run against a real SeaweedFS."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from object_stores import S3Server, s3_server
+
+FOLDER = Path(__file__).parents[2] / "images" / "create_s3_buckets"
+PIECE = 8 * 2**20
+OBJECTS = {
+    "0/run/artifacts/MLmodel": b"flavors: {}\n",
+    "0/run/artifacts/empty": b"",
+    "0/run/artifacts/with a space, é and ü.txt": b"text",
+    "0/run/artifacts/exactly": os.urandom(PIECE),
+    "0/run/artifacts/large": os.urandom(2 * PIECE + 12_345),
+    f"0/{'deep/' * 40}file": b"deep",
+    **{f"1/many/{number:03}": os.urandom(number * 10) for number in range(300)},
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    # Each bucket takes several of its volumes.
+    with s3_server(tmp_path_factory.mktemp("s3"), "-volume.max=100") as found:
+        yield found
+
+
+class Bucket:
+    """A bucket of its own, and the program's words on it."""
+
+    def __init__(self, server: S3Server, name: str, secrets: Path) -> None:
+        self.server, self.name, self.secrets = server, name, secrets
+        self.s3: Any = server.client()
+        self.s3.create_bucket(Bucket=name)
+        for file in ("s3_mlflow", "s3_trips"):
+            text = f"[default]\naws_access_key_id={server.key}\naws_secret_access_key={server.secret}\n"
+            (secrets / file).write_text(text, encoding="utf-8")
+
+    def put(self, objects: dict[str, bytes]) -> None:
+        for key, data in objects.items():
+            self.s3.put_object(Bucket=self.name, Key=key, Body=data)
+
+    def objects(self) -> dict[str, bytes]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        return {key: self.s3.get_object(Bucket=self.name, Key=key)["Body"].read() for key in keys}
+
+    def run(self, word: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        environment = {
+            "STACK_S3_ENDPOINT": self.server.endpoint,
+            "STACK_S3_REGION": "us-east-1",
+            "STACK_S3_BUCKET": self.name,
+            "STACK_TRIPS_BUCKET": "trips",
+            "S3_SERVER": "other",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        command = [sys.executable, "objects.py", word, str(self.secrets)]
+        return subprocess.run(command, cwd=FOLDER, env=environment, input=given, capture_output=True, timeout=120)
+
+    def succeed(self, word: str, given: bytes = b"") -> bytes:
+        done = self.run(word, given)
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout
+
+
+@pytest.fixture
+def bucket(server: S3Server, tmp_path: Path) -> Bucket:
+    return Bucket(server, f"b-{uuid4().hex}", tmp_path)
+
+
+def members(stream: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+
+
+def names(keys: Any) -> bytes:
+    return b"".join(json.dumps(key).encode() + b"\n" for key in keys)
+
+
+def sum_of(data: bytes) -> list[Any]:
+    return [len(data), hashlib.sha256(data).hexdigest()]
+
+
+def test_what_is_exported_is_imported_elsewhere(bucket: Bucket, server: S3Server, tmp_path: Path) -> None:
+    bucket.put(OBJECTS)
+    stream = bucket.succeed("export")
+    found = members(stream)
+    total = sum(map(len, OBJECTS.values()))
+    assert next(iter(found)) == "total.json"
+    assert list(found)[-1] == "sums.json"
+    assert json.loads(found.pop("total.json")) == {"objects": len(OBJECTS), "bytes": total}
+    assert json.loads(found.pop("sums.json")) == {key: sum_of(data) for key, data in OBJECTS.items()}
+    assert found == {f"objects/{key}": data for key, data in OBJECTS.items()}
+
+    other = Bucket(server, f"{bucket.name}-other", tmp_path)
+    assert json.loads(other.succeed("import", stream)) == {"objects": len(OBJECTS), "bytes": total}
+    assert other.objects() == OBJECTS
+    assert json.loads(other.succeed("count")) == {"objects": len(OBJECTS), "bytes": total}
+    assert other.s3.list_multipart_uploads(Bucket=other.name).get("Uploads", []) == []
+
+
+def test_an_empty_bucket(bucket: Bucket) -> None:
+    assert list(members(bucket.succeed("export"))) == ["total.json", "sums.json"]
+    assert json.loads(bucket.succeed("count")) == {"objects": 0, "bytes": 0}
+
+
+def test_what_is_there_is_read_back_and_what_is_not_named_goes(bucket: Bucket) -> None:
+    objects = {"a/kept": b"1", "a/gone": b"2", "b é": b"3" * (PIECE + 1)}
+    bucket.put(objects)
+    said = [json.loads(line) for line in bucket.succeed("check", names(["a/kept", "b é", "never"])).splitlines()]
+    assert said == [[key, *sum_of(objects[key])] for key in ("a/kept", "b é")]
+    assert json.loads(bucket.succeed("prune", names(["a/kept", "b é"]))) == {"removed": 1}
+    assert set(bucket.objects()) == {"a/kept", "b é"}
+
+
+def test_a_stream_that_was_cut_off_leaves_no_upload_open(bucket: Bucket) -> None:
+    bucket.put({"large": os.urandom(3 * PIECE)})
+    stream = bucket.succeed("export")
+    done = bucket.run("import", stream[: len(stream) // 2])
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"objects: ")
+    assert bucket.s3.list_multipart_uploads(Bucket=bucket.name).get("Uploads", []) == []
+
+
+def test_what_goes_wrong_is_one_line(bucket: Bucket) -> None:
+    bucket.s3.delete_bucket(Bucket=bucket.name)
+    done = bucket.run("export")
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+    assert b"NoSuchBucket" in done.stderr
+    assert bucket.run("nonsense").returncode == 2
+
+
+def test_it_holds_until_its_input_ends(bucket: Bucket) -> None:
+    command = [sys.executable, "objects.py", "hold"]
+    with subprocess.Popen(command, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait(20) == 0

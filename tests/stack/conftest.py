@@ -1,0 +1,131 @@
+"""The stack of all tests: started as a user starts it, on images that `base.sh` made, and cleared at the end."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from containers import ROOT, SERVICES, WORK, Stack, docker, images, memory, run
+from object_stores import free_ports
+
+from services import missing
+
+PROJECT = "taxiway-test"
+FIGURES = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("stack")
+    group.addoption("--s3", choices=("seaweedfs", "minio"), default="seaweedfs", help="the S3 server of the stack")
+    group.addoption("--compose", choices=("v2", "1.29"), default="v2", help="which Compose starts it")
+    group.addoption("--keep", action="store_true", help="leave the stack running, and use the one that runs")
+    group.addoption("--screenshots", type=Path, help="folder for pictures of the pages")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test waits for all images to be built."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(2400))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what was measured."""
+    if config.stash[FIGURES]:
+        terminalreporter.section(f"figures of the stack on {config.getoption('--s3')}")
+        for name, value in config.stash[FIGURES].items():
+            terminalreporter.write_line(f"{name:<44} {value}")
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> None:
+    """A Docker engine that answers, or the reason why not."""
+    if shutil.which("docker") is None or docker("info", check=False).returncode:
+        missing("Docker: install and start it; on Debian, bash tests/stack/base.sh does")
+
+
+@pytest.fixture(scope="session")
+def stack(
+    request: pytest.FixtureRequest,
+    docker_engine: None,
+    java_home: str,
+    taxiway_command: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    """The whole stack, healthy."""
+    keep = request.config.getoption("--keep")
+    s3 = request.config.getoption("--s3")
+    go = images().get("STACK_GO")
+    if s3 == "minio" and go and docker("image", "inspect", go, check=False).returncode:
+        missing("MinIO is built from its source: install Go, then run bash tests/stack/base.sh")
+    folder = ROOT / "build" / "test-stack" if keep else tmp_path_factory.mktemp("stack")
+    found = Stack(
+        project=PROJECT,
+        secrets=folder / "secrets",
+        home=folder / "home",
+        s3=s3,
+        **_ports(folder / "secrets" / "stack.env"),
+        taxiway_command=taxiway_command,
+        variables=_compose_variables(request.config.getoption("--compose"), tmp_path_factory),
+        figures=request.config.stash[FIGURES],
+    )
+    if not keep:
+        found.shell("clear")
+    if not found.runs():
+        _start(found)
+    yield found
+    if not keep:
+        found.shell("clear")
+
+
+@pytest.fixture(scope="session")
+def trips_in_work(stack: Stack, real_trips: Path) -> str:
+    """Real trips in the folder that users see in JupyterLab, and the setting that names them beside the notebooks."""
+    stack.put("jupyterlab_spark", f"{WORK}/trips", {file.name: file for file in sorted(real_trips.glob("*.parquet"))})
+    stack.put("jupyterlab_spark", WORK, {"taxiway.toml": f'trips_source = "{WORK}/trips"\n'.encode()})
+    return f"{WORK}/trips"
+
+
+def _start(stack: Stack) -> None:
+    """Build, start and measure."""
+    begun = time.monotonic()
+    stack.compose("build", timeout=1800)
+    built = time.monotonic()
+    stack.shell("start")
+    healthy = time.monotonic()
+    stack.figures["images built in"] = f"{built - begun:.0f} s"
+    stack.figures["make start, images built, to all healthy"] = f"{healthy - built:.1f} s"
+    stack.rest.update(memory(stack.container(service) for service in SERVICES))
+    for name, amount in sorted(stack.rest.items()):
+        stack.figures[f"memory at rest, {name}"] = f"{amount:.0f} MiB"
+    stack.figures["memory at rest, whole stack"] = f"{sum(stack.rest.values()):.0f} MiB"
+
+
+def _ports(remembered: Path) -> dict[str, int]:
+    """The ports of the stack that is kept, or free ones."""
+    names = {"STACK_JUPYTER_PORT": "jupyter_port", "STACK_MLFLOW_PORT": "mlflow_port"}
+    names["STACK_MINIO_CONSOLE_PORT"] = "console_port"
+    if remembered.is_file():
+        lines = dict(line.split("=", 1) for line in remembered.read_text(encoding="utf-8").split())
+        return {key: int(lines[name]) for name, key in names.items()}
+    return dict(zip(names.values(), free_ports(len(names)), strict=True))
+
+
+def _compose_variables(version: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Hide the plugin from Docker, so that Debian's Compose 1.29 is all there is."""
+    if version == "v2":
+        return {}
+    if shutil.which("docker-compose") is None:
+        missing("Compose 1.29: install Debian's package docker-compose")
+    hidden = {"DOCKER_CONFIG": str(tmp_path_factory.mktemp("docker"))}
+    said = run("docker-compose", "--version").stdout
+    if " 1.29" not in said:
+        missing(f"Compose 1.29: this machine's docker-compose is another one ({said.strip()})")
+    return hidden

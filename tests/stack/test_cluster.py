@@ -1,0 +1,164 @@
+"""The profile `cluster`: training and scoring on two workers, from JupyterLab, by the setting alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from containers import PYTHON, Completed, Stack, await_condition, docker
+
+WORKERS = ("spark_worker_1", "spark_worker_2")
+CLUSTER = ("spark_master", *WORKERS)
+SETTINGS = ("TAXIWAY_SPARK=spark.master=spark://spark-master:7077", "TAXIWAY_TRIPS_SOURCE=s3a://trips")
+TRAIN = ("train", "tip", "--train", "yellow:2018-01..2018-06", "--holdout", "yellow:2018-07", "--json")
+SCORE = ("score", "tip", "--months", "yellow:2018-08", "--out", "s3a://trips/predictions", "--json")
+PREDICTIONS = "predictions/colour=yellow/month=2018-08/part-0.parquet"
+
+PUT = """
+import glob, json, s3fs
+files = glob.glob("/home/taxiway/work/trips/yellow_*.parquet")
+s3fs.S3FileSystem().put(files, "trips/")
+print(json.dumps(len(files)))
+"""
+LIST = """
+import json, s3fs
+print(json.dumps(sorted(path.partition("/")[2] for path in s3fs.S3FileSystem().find("trips"))))
+"""
+# What stands in a process's arguments and variables, which others on the machine can list.
+SEEN = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'"
+
+
+@pytest.fixture(scope="module")
+def cluster(stack: Stack, trips_in_work: str) -> Iterator[Stack]:
+    """The stack with its cluster, and with trips in the bucket."""
+    stack.compose("--profile", "cluster", "up", "--detach", *CLUSTER, timeout=900)
+    stack.wait_healthy(*CLUSTER)
+    assert inside(stack, PUT) > 0
+    yield stack
+    stack.compose("--profile", "cluster", "rm", "--stop", "--force", *CLUSTER)
+
+
+def inside(stack: Stack, script: str) -> Any:
+    """What a script in JupyterLab's container prints, read as JSON."""
+    return json.loads(stack.exec("jupyterlab_spark", PYTHON, "-", input=script).stdout)
+
+
+def taxiway(stack: Stack, *words: str, timeout: float = 600, check: bool = True) -> Completed:
+    """Run the command as in a terminal of JupyterLab, where the cluster has been named."""
+    return stack.exec("jupyterlab_spark", "env", *SETTINGS, "taxiway", *words, timeout=timeout, check=check)
+
+
+def running(stack: Stack) -> int:
+    """Runs of the recipe that MLflow takes for running."""
+    listed = stack.mlflow("experiments/search?max_results=100")["experiments"]
+    ids = [item["experiment_id"] for item in listed if item["name"] == "tip"]
+    if not ids:
+        return 0
+    found = stack.mlflow("runs/search", experiment_ids=ids, filter="attributes.status = 'RUNNING'", max_results=100)
+    return len(found.get("runs", []))
+
+
+@pytest.fixture(scope="module")
+def trained(cluster: Stack) -> Any:
+    """What a training on the cluster said; its model is in production."""
+    said = json.loads(taxiway(cluster, *TRAIN).stdout)
+    taxiway(cluster, "register", "tip", "--run", said["best_run_id"])
+    taxiway(cluster, "promote", "tip", "--to", "production")
+    return said
+
+
+def test_both_workers_work(cluster: Stack, trained: Any) -> None:
+    for worker in WORKERS:
+        done = cluster.exec(worker, "sh", "-c", "ls /scratch/work/app-*")
+        assert done.stdout.strip(), worker
+
+
+def test_a_training_on_the_cluster_says_what_one_in_jupyterlab_says(
+    cluster: Stack, trained: Any, trips_in_work: str
+) -> None:
+    local = f"TAXIWAY_TRIPS_SOURCE={trips_in_work}"
+    here = cluster.exec("jupyterlab_spark", "env", local, "taxiway", *TRAIN, timeout=600)
+
+    said = json.loads(here.stdout)
+    assert trained["rows"] == said["rows"]
+    for one, other in zip(trained["runs"], said["runs"], strict=True):
+        assert one["metrics"]["holdout_roc_auc"] == pytest.approx(other["metrics"]["holdout_roc_auc"], abs=1e-9)
+
+
+def test_scoring_goes_from_bucket_to_bucket_and_leaves_nothing_else(cluster: Stack, trained: Any) -> None:
+    said = json.loads(taxiway(cluster, *SCORE).stdout)
+
+    assert said["rows"] > 0
+    assert said["path"] == "s3a://trips/predictions"
+    names = inside(cluster, LIST)
+    assert [name for name in names if name.startswith("predictions/")] == [PREDICTIONS]
+    assert [name for name in names if name.startswith(".taxiway/")] == []
+
+
+def test_a_worker_killed_in_a_training_costs_time_and_nothing_else(cluster: Stack, trained: Any) -> None:
+    training = cluster.begin("jupyterlab_spark", "env", *SETTINGS, "taxiway", *TRAIN)
+    try:
+        # The parent run is opened when the rows are ready, right before the first fit.
+        await_condition(lambda: running(cluster) > 0, "a training that fits", 300)
+        cluster.kill("spark_worker_1")
+        out, err = training.communicate(timeout=600)
+    finally:
+        training.kill()
+        cluster.revive("spark_worker_1")
+
+    assert training.returncode == 0, err
+    said = json.loads(out)
+    assert said["rows"] == trained["rows"]
+    for one, other in zip(said["runs"], trained["runs"], strict=True):
+        assert one["metrics"]["holdout_roc_auc"] == pytest.approx(other["metrics"]["holdout_roc_auc"], abs=1e-9)
+    assert running(cluster) == 0
+
+
+def test_workers_take_their_key_from_its_file_alone(cluster: Stack, trained: Any) -> None:
+    key, secret = re.findall(r"^aws_\w+\s*=\s*(\S+)", cluster.secret("s3_trips"), re.MULTILINE)
+    for service in ("jupyterlab_spark", *CLUSTER):
+        seen = cluster.exec(service, "sh", "-c", SEEN, check=False).stdout
+        assert "SPARK_HOME" in seen, service
+        assert key not in seen, service
+        assert secret not in seen, service
+    logs = cluster.compose("--profile", "cluster", "logs", "--no-color", *CLUSTER).stdout
+    assert secret not in logs
+
+
+def test_workers_reach_the_trips_and_no_store_of_mlflow(cluster: Stack) -> None:
+    places = ("s3:8333", "spark-master:7077", "db:5432", "mlflow_server:5000")
+    reached = cluster.python("spark_worker_1", "reach.py", *places)
+    assert [place for place in places if reached[place] == "open"] == ["s3:8333", "spark-master:7077"]
+
+
+def test_the_cluster_is_locked_like_the_rest(cluster: Stack) -> None:
+    for service in CLUSTER:
+        found = cluster.inspect(service)
+        host, user = found["HostConfig"], found["Config"]["User"]
+        assert host["ReadonlyRootfs"], service
+        assert host["CapDrop"] == ["ALL"], service
+        assert host["Memory"] > 0, service
+        assert not host["PortBindings"], service
+        assert user.partition(":")[0] not in ("", "0", "root"), service
+
+
+def test_a_worker_that_its_master_does_not_count_on_is_not_healthy(cluster: Stack) -> None:
+    docker("pause", cluster.container("spark_master"))
+    try:
+        done = cluster.exec("spark_worker_2", "/usr/local/bin/healthy", "spark-worker", timeout=30, check=False)
+        assert done.returncode == 1
+        assert "spark-master:8080" in done.stderr
+    finally:
+        docker("unpause", cluster.container("spark_master"))
+    cluster.wait_healthy(*CLUSTER)
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(stack: Stack) -> None:
+    words = ("env", "TAXIWAY_SPARK=spark.master=spark://nobody:7077", SETTINGS[1], "taxiway", *TRAIN)
+    done = stack.exec("jupyterlab_spark", *words, timeout=60, check=False)
+
+    assert done.returncode == 5, done.stderr
+    assert "No Spark master answers at spark://nobody:7077" in done.stderr

@@ -1,0 +1,175 @@
+"""Doors between the services: who reaches whose ports, what each S3 key may do, and JupyterLab without its token."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from containers import Stack
+
+INNER_PORTS = {
+    # Filer, master and volume server with their gRPC ports, WebDAV, and metrics.
+    "seaweedfs": (8888, 18888, 9333, 19333, 8080, 18080, 18333, 7333, 9327),
+    "minio": (9000,),
+}
+
+
+def reach(stack: Stack, service: str, *places: str) -> dict[str, str]:
+    """Which of some addresses a service can open a connection to."""
+    found: dict[str, str] = stack.python(service, "reach.py", *places)
+    return found
+
+
+def address(stack: Stack, service: str, network: str) -> str:
+    found = stack.inspect(service)["NetworkSettings"]["Networks"]
+    return str(found[f"{stack.project}_{network}"]["IPAddress"])
+
+
+@pytest.mark.parametrize("service", ["db", "s3"])
+def test_the_stores_publish_nothing_on_the_host(stack: Stack, service: str) -> None:
+    bindings = stack.inspect(service)["HostConfig"]["PortBindings"] or {}
+    assert set(bindings) == ({"9001/tcp"} if (service, stack.s3) == ("s3", "minio") else set())
+
+
+def test_only_mlflow_reaches_the_database(stack: Stack) -> None:
+    places = ("db:5432", f"{address(stack, 'db', 'back')}:5432")
+    assert set(reach(stack, "mlflow_server", *places).values()) == {"open"}
+    assert "open" not in reach(stack, "jupyterlab_spark", *places).values()
+
+
+@pytest.mark.s3
+def test_jupyterlab_reaches_s3_where_spark_does_and_mlflow_where_it_does(stack: Stack) -> None:
+    assert reach(stack, "jupyterlab_spark", "s3:8333", "mlflow_server:5000") == {
+        "s3:8333": "open",
+        "mlflow_server:5000": "open",
+    }
+    assert "open" not in reach(stack, "jupyterlab_spark", f"{address(stack, 's3', 'back')}:8333").values()
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("service", ["mlflow_server", "jupyterlab_spark"])
+def test_the_inner_ports_of_s3_are_shut(stack: Stack, service: str) -> None:
+    places = [f"s3:{port}" for port in INNER_PORTS[stack.s3]]
+    assert "open" not in reach(stack, service, *places).values()
+
+
+def test_the_stores_have_no_way_out(stack: Stack) -> None:
+    """The networks `back` and `data` are internal: a store that was broken into cannot call home."""
+    for service in ("db", *(() if stack.s3 == "minio" else ("s3",))):
+        routes = stack.exec(service, "cat", "/proc/net/route").stdout.splitlines()[1:]
+        assert [line for line in routes if line.split()[1] == "00000000"] == [], service
+
+
+REFUSED = {401, 403}
+HOLDERS = {
+    "mlflow": ("mlflow_server", "STACK_S3_BUCKET", "STACK_TRIPS_BUCKET", "s3_mlflow"),
+    "trips": ("jupyterlab_spark", "STACK_TRIPS_BUCKET", "STACK_S3_BUCKET", "s3_trips"),
+}
+
+
+@pytest.fixture(scope="module", params=HOLDERS)
+def outcomes(request: pytest.FixtureRequest, stack: Stack) -> dict[str, Any]:
+    """What S3 answered to the service that holds a key, asked with that key and without."""
+    service, mine, other, secret = HOLDERS[request.param]
+    variables = dict(line.split("=", 1) for line in stack.inspect(service)["Config"]["Env"])
+    place = [variables[name] for name in ("STACK_S3_ENDPOINT", "STACK_S3_REGION", mine, other)]
+    found: dict[str, Any] = stack.python(service, "s3_doors.py", *place, f"/run/secrets/{secret}")
+    return found
+
+
+@pytest.mark.s3
+def test_a_key_can_do_what_it_must(outcomes: dict[str, Any]) -> None:
+    assert set(outcomes["own"].values()) == {"done"}
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("who", ["anonymous", "unknown key", "wrong secret", "other bucket"])
+def test_s3_refuses_everybody_else(outcomes: dict[str, Any], who: str) -> None:
+    assert set(outcomes[who].values()) <= REFUSED, outcomes[who]
+
+
+@pytest.mark.s3
+def test_s3_refuses_a_key_all_administration(outcomes: dict[str, Any]) -> None:
+    found = outcomes["administration"]
+    assert set(found.values()) <= REFUSED, found
+    assert outcomes["buckets"] == []
+
+
+@pytest.fixture
+def kernel(stack: Stack) -> Iterator[str]:
+    """The id of a running kernel, which only who has the token could start."""
+    session = requests.Session()
+    session.headers["Authorization"] = f"token {stack.token}"
+    started = session.post(f"{stack.jupyter_url}/api/kernels", json={}, timeout=60)
+    started.raise_for_status()
+    yield started.json()["id"]
+    session.delete(f"{stack.jupyter_url}/api/kernels/{started.json()['id']}", timeout=60)
+
+
+@pytest.mark.parametrize("header", [{}, {"Authorization": "token wrong"}, {"Authorization": "token "}])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "api/contents"),
+        ("GET", "api/contents/work"),
+        ("PUT", "api/contents/work/door.txt"),
+        ("DELETE", "api/contents/work/nyc_traffic_taxi_model.ipynb"),
+        ("GET", "api/kernels"),
+        ("POST", "api/kernels"),
+        ("GET", "api/sessions"),
+        ("POST", "api/sessions"),
+        ("POST", "api/terminals"),
+        ("GET", "api/config/notebook"),
+        ("GET", "files/work/nyc_traffic_taxi_model.ipynb"),
+        ("POST", "api/shutdown"),
+    ],
+)
+def test_jupyterlab_refuses_whoever_lacks_the_token(
+    stack: Stack, method: str, path: str, header: dict[str, str]
+) -> None:
+    answer = requests.request(
+        method, f"{stack.jupyter_url}/{path}", headers=header, json={}, timeout=30, allow_redirects=False
+    )
+    # A page sends people to the login; everything else says no.
+    assert answer.status_code == 403 or "/login" in answer.headers.get("Location", "")
+    assert "nbformat" not in answer.text
+
+
+def test_jupyterlab_refuses_a_page_of_another_site(stack: Stack) -> None:
+    """A page that the user's browser shows may know the address, but must not start a kernel with it."""
+    session = requests.Session()
+    session.get(f"{stack.jupyter_url}/lab", params={"token": stack.token}, timeout=30).raise_for_status()
+    foreign = {"Origin": "http://evil.example.com"}
+    assert session.post(f"{stack.jupyter_url}/api/kernels", json={}, headers=foreign, timeout=30).status_code == 403
+
+
+@pytest.mark.parametrize("query", ["", "?token=", "?token=wrong"])
+def test_a_kernels_websocket_is_shut_without_the_token(stack: Stack, kernel: str, query: str) -> None:
+    assert handshake(stack, f"/api/kernels/{kernel}/channels{query}") == 403
+
+
+def test_a_kernels_websocket_opens_with_the_token_and_to_its_own_pages_alone(stack: Stack, kernel: str) -> None:
+    path = f"/api/kernels/{kernel}/channels?token={stack.token}"
+    assert handshake(stack, path) == 101
+    assert handshake(stack, path, origin=stack.jupyter_url) == 101
+
+
+def handshake(stack: Stack, path: str, origin: str = "") -> int:
+    """The status with which JupyterLab answers the request for a websocket."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.jupyter_port, timeout=30)
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+        **({"Origin": origin} if origin else {}),
+    }
+    connection.request("GET", path, headers=headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status

@@ -1,0 +1,164 @@
+"""What people see: both notebooks run in JupyterLab, and MLflow's pages, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from containers import HERE, Stack, run
+
+from services import missing
+
+BROWSER = HERE / "browser"
+TRAINING, MANAGEMENT = "nyc_traffic_taxi_model.ipynb", "model_management.ipynb"
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+Drive = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def driver() -> Path:
+    """The program that drives the browser, with what it needs installed beside it."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        missing("Node.js with npm, which drives the browser")
+    if not (BROWSER / "node_modules" / ".package-lock.json").is_file():
+        run(npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=BROWSER)
+    return BROWSER / "drive.mjs"
+
+
+@pytest.fixture(scope="session")
+def drive(
+    stack: Stack, driver: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Drive:
+    """Let the browser do one task; what it saw. Without an error in any page, or the test fails."""
+    browser = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
+    if browser is None:
+        missing("a browser: install Chromium")
+    pictures: Path | None = request.config.getoption("--screenshots")
+    failures = tmp_path_factory.mktemp("pages")
+    # Chromium keeps its profile there, and Crashpad its own files.
+    environment = {**os.environ, "HOME": str(tmp_path_factory.mktemp("browser"))}
+
+    def task(name: str, **wish: Any) -> dict[str, Any]:
+        wish |= {"browser": browser, "failure": str(failures / f"{name}.png")}
+        if pictures:
+            pictures.mkdir(parents=True, exist_ok=True)
+            wish["screenshots"] = str(pictures.resolve())
+        command = ("node", str(driver), name)
+        done = run(*command, env=environment, input=json.dumps(wish), timeout=1200, check=False)
+        if done.returncode:
+            pytest.fail(f"{name}: {done.stderr[-4000:]}\nThe page as it was: {wish['failure']}", pytrace=False)
+        seen: dict[str, Any] = json.loads(done.stdout)
+        assert seen.pop("errors") == []
+        return seen
+
+    return task
+
+
+@pytest.fixture(scope="module")
+def executed(stack: Stack, trips_in_work: str, drive: Drive) -> dict[str, Any]:
+    """Both notebooks, opened and run in the browser one after the other, as they were saved."""
+    drive("notebooks", url=stack.jupyter_url, token=stack.token, names=[TRAINING, MANAGEMENT])
+    return {name: saved(stack, name) for name in (TRAINING, MANAGEMENT)}
+
+
+@pytest.fixture(scope="module")
+def in_production(stack: Stack, executed: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The best run of the notebook's sweep, in production again after the second notebook deleted it."""
+    for words in (("register", "tip"), ("promote", "tip", "--to", "staging"), ("promote", "tip", "--to", "production")):
+        said = stack.exec("jupyterlab_spark", "taxiway", *words, "--json").stdout
+    return json.loads(said)
+
+
+def saved(stack: Stack, name: str) -> dict[str, Any]:
+    answer = requests.get(
+        f"{stack.jupyter_url}/api/contents/work/{name}",
+        headers={"Authorization": f"token {stack.token}"},
+        timeout=60,
+    )
+    answer.raise_for_status()
+    found: dict[str, Any] = answer.json()["content"]
+    return found
+
+
+def outputs(notebook: dict[str, Any]) -> list[dict[str, Any]]:
+    return [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+
+
+def written(notebook: dict[str, Any]) -> str:
+    return "".join("".join(output["text"]) for output in outputs(notebook) if output["output_type"] == "stream")
+
+
+def test_jupyterlab_asks_for_the_token_and_lets_in_who_has_it(stack: Stack, drive: Drive) -> None:
+    seen = drive("login", url=stack.jupyter_url, token=stack.token)
+    assert {TRAINING, MANAGEMENT} <= set(seen["files"])
+
+
+@pytest.mark.parametrize("name", [TRAINING, MANAGEMENT])
+def test_every_cell_ran_and_none_failed(executed: dict[str, Any], name: str) -> None:
+    cells = [cell for cell in executed[name]["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert [output for output in outputs(executed[name]) if output["output_type"] == "error"] == []
+
+
+def test_the_notebooks_show_tables_and_pictures(executed: dict[str, Any]) -> None:
+    kinds = {
+        name: [kind for output in outputs(found) for kind in output.get("data", {})] for name, found in executed.items()
+    }
+    assert kinds[TRAINING].count("image/png") == 4
+    assert kinds[MANAGEMENT].count("image/png") == 2
+    assert kinds[TRAINING].count("text/html") >= 8
+    assert "'payment_type' carries the model" in written(executed[TRAINING])
+    assert "tip/1: Staging -> Production" in written(executed[MANAGEMENT])
+
+
+def test_the_notebooks_work_on_the_stack(executed: dict[str, Any]) -> None:
+    for name in (TRAINING, MANAGEMENT):
+        assert "MLflow: http://mlflow_server:5000" in written(executed[name])
+
+
+def test_mlflow_shows_the_runs_compared(stack: Stack, drive: Drive, executed: dict[str, Any]) -> None:
+    experiment = stack.mlflow("experiments/get-by-name?experiment_name=tip")["experiment"]["experiment_id"]
+    candidates = stack.mlflow(
+        "runs/search", experiment_ids=[experiment], filter="tags.`taxiway.kind` = 'candidate'", max_results=10
+    )["runs"]
+    names = sorted(found["info"]["run_name"] for found in candidates)
+    seen = drive("runs", url=stack.mlflow_url, **account(stack), experiment=experiment, names=names)
+    assert sorted(seen["compared"]) == names
+    assert "holdout_roc_auc" in seen["metrics"]
+
+
+def test_mlflow_shows_the_models_versions_and_their_stage(
+    stack: Stack, drive: Drive, in_production: dict[str, Any]
+) -> None:
+    version = str(in_production["version"])
+    seen = drive("registry", url=stack.mlflow_url, **account(stack), model="tip", version=version)
+    assert f"Version {version}" in seen["versions"]
+    assert seen["stage"] == "Production"
+    assert "production" in seen["aliases"]
+
+
+def test_mlflows_button_downloads_an_artifact(
+    stack: Stack, drive: Drive, in_production: dict[str, Any], tmp_path: Path
+) -> None:
+    run_id = in_production["run_id"]
+    info = stack.mlflow(f"runs/get?run_id={run_id}")["run"]["info"]
+    wish = {"experiment": info["experiment_id"], "run": run_id, "artifact": "recipe.json"}
+    drive("download", url=stack.mlflow_url, **account(stack), **wish, to=str(tmp_path / "recipe.json"))
+    assert json.loads((tmp_path / "recipe.json").read_text(encoding="utf-8"))["name"] == "tip"
+
+
+def test_mlflows_pages_are_shut_without_a_password(stack: Stack) -> None:
+    assert requests.get(stack.mlflow_url, timeout=30).status_code == 401
+
+
+def account(stack: Stack) -> dict[str, str]:
+    """Who looks: the reader's account is enough for all of it."""
+    return {"user": "reader", "password": stack.accounts["reader"]}

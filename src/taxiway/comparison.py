@@ -144,11 +144,14 @@ def find_experiment(client: MlflowClient, recipe_name: str) -> str:
     NotFound
         Nothing was trained under this name.
     """
+    from taxiway.recipes.builtin import RECIPES
+
     found = client.get_experiment_by_name(recipe_name)
     if found is not None and found.lifecycle_stage == "active":
         return str(found.experiment_id)
     names = [item.name for item in client.search_experiments() if item.name != "Default"]
-    remedy = did_you_mean(recipe_name, names) if names else f"Train it: taxiway train {recipe_name}"
+    is_recipe = recipe_name in RECIPES or not names
+    remedy = f"Train it: taxiway train {recipe_name} --train …" if is_recipe else did_you_mean(recipe_name, names)
     raise NotFound(f"There is no experiment '{recipe_name}'", remedy)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taxiway.errors import NotFound, Unreachable
 from taxiway.progress import Progress, Silent
 from taxiway.settings import Settings, load_settings
+from taxiway.sharing import results_place
 
 if TYPE_CHECKING:
     from taxiway.registry import Move
@@ -88,7 +89,11 @@ def run_demo(settings: Settings | None = None, progress: Progress | None = None)
     done = promote(str(version), options, to="production")
     watch.end("Registering and promoting")
     scoring = score(
-        RECIPE, _set_aside(options), options.home / "predictions" / RECIPE, settings=options, progress=watch
+        RECIPE,
+        _set_aside(options),
+        results_place(options, "predictions", RECIPE),
+        settings=options,
+        progress=watch,
     )
     return Demo(
         source=source,
@@ -108,7 +113,7 @@ def _find_trips(settings: Settings, progress: Progress) -> tuple[Settings, str]:
         return settings, check_source(settings)
     except Unreachable as error:
         progress.note(f"{error.message}. Going on with synthetic trips, labelled so everywhere.")
-        return _make_trips(settings, progress), f"synthetic trips, since {error.message}"
+        return _make_trips(settings, progress), f"synthetic. {error.message}"
 
 
 def _make_trips(settings: Settings, progress: Progress) -> Settings:

@@ -4,10 +4,10 @@
 
     TaxiwayError            1   a fault of Taxiway itself
     ├── UsageError          2   what was typed, or a setting
-    ├── NotFound            3   a month, recipe, run, model or version that is not there
+    ├── NotFound            3   a month, recipe, run, model, version or stack that is not there
     ├── BadData             4   trips that cannot be read or used
     ├── Unreachable         5   a source of trips or a server that does not answer
-    ├── MachineError        6   Java, memory, disk, permissions
+    ├── MachineError        6   Java, Docker, memory, disk, permissions
     ├── Refused             7   what would harm something in use
     └── RecipeError         8   a recipe that cannot be run
     Interrupted           130   Ctrl-C, or a request to terminate
@@ -33,7 +33,9 @@ class TaxiwayError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.remedy}" if self.remedy else self.message
+        if not self.remedy:
+            return self.message
+        return f"{self.message}{'' if self.message.endswith(('?', '!', '.')) else '.'} {self.remedy}"
 
 
 class UsageError(TaxiwayError):
@@ -55,13 +57,13 @@ class BadData(TaxiwayError):
 
 
 class Unreachable(TaxiwayError):
-    """A source of trips or a tracking server does not answer."""
+    """A source of trips, a tracking server or a service of the stack does not answer."""
 
     exit_code = 5
 
 
 class MachineError(TaxiwayError):
-    """This machine lacks Java, memory, disk space or the permission that is needed."""
+    """This machine lacks Java, Docker, memory, disk space or the permission that is needed."""
 
     exit_code = 6
 

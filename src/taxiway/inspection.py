@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taxiway.partitions import replacing
+from taxiway.destination import open_destination
 from taxiway.progress import Progress, Silent
 from taxiway.recipes import Recipe, load_recipe
 from taxiway.recipes.recipe import COLOUR, MONTH
@@ -26,7 +26,7 @@ def inspect(
     months: str | Sequence[Month],
     recipe: str | Path | Recipe = "tip",
     *,
-    rejected_to: Path | None = None,
+    rejected_to: str | Path | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> tuple[MonthSummary, ...]:
@@ -38,10 +38,10 @@ def inspect(
         ``yellow:2018-01..2018-03``.
     recipe : str or Path or Recipe
         Whose rules are asked.
-    rejected_to : Path, optional
-        A folder to write the rejected trips to: Parquet with the trip's canonical columns and
-        ``rejected_by``, one partition for each colour and month. A partition that is there
-        already is replaced.
+    rejected_to : str or Path, optional
+        A folder, or a bucket as ``s3a://bucket/folder``, to write the rejected trips to: Parquet
+        with the trip's canonical columns and ``rejected_by``, one partition for each colour and
+        month. A partition that is there already is replaced.
     settings : Settings, optional
         Read from the environment by default.
     progress : Progress, optional
@@ -61,12 +61,13 @@ def inspect(
         `rejected_to` cannot be written.
     """
     from taxiway.spark import spark_session
-    from taxiway.trips.source import fetch
+    from taxiway.trips.source import check_seen, fetch
 
     options, watch = settings or load_settings(), progress or Silent()
     compiled = load_recipe(recipe)
     layouts = compiled.recipe.layouts
     asked = parse_months(months)
+    check_seen(options)
     files = fetch(asked, options, layouts=layouts, progress=watch)
     layout = layout_of(asked[0].colour, layouts)
     watch.begin(_TASK)
@@ -76,16 +77,16 @@ def inspect(
     summaries = summarize(trips, compiled.rules, layout.time, distance)
     if rejected_to is not None:
         rejected = trips.withColumn(BROKEN_RULE, broken_in_training(compiled.rules)).where(f"{BROKEN_RULE} is not null")
-        _write_rejected(rejected, asked, rejected_to)
+        _write_rejected(rejected, asked, rejected_to, options)
     watch.end(_TASK)
     return summaries
 
 
-def _write_rejected(rejected: DataFrame, months: Sequence[Month], folder: Path) -> None:
-    with replacing(folder) as staging:
+def _write_rejected(rejected: DataFrame, months: Sequence[Month], out: str | Path, settings: Settings) -> None:
+    with open_destination(out, settings) as staging:
         partitions = {f"{COLOUR}={month.colour}/{MONTH}={month.label}": month for month in months}
         for partition, month in partitions.items():
             mine = rejected.where(f"{COLOUR} = '{month.colour}' and {MONTH} = '{month.label}'")
-            mine.drop(COLOUR, MONTH).coalesce(1).write.parquet(str(staging.place(partition)))
+            mine.drop(COLOUR, MONTH).coalesce(1).write.parquet(staging.address(partition))
         for partition in partitions:
             staging.publish(partition)

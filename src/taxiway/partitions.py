@@ -37,6 +37,23 @@ class Staging:
 
     out: Path
     folder: Path
+    one_file = False
+
+    @property
+    def root(self) -> str:
+        """The address of what Spark writes below."""
+        # A path as it is: a URI's escapes would become part of the folder's name.
+        return f"file://{self.folder}"
+
+    def address(self, partition: str) -> str:
+        """Where Spark is to write a partition, and reads it back."""
+        return f"file://{self.place(partition)}"
+
+    def former(self, partition: str) -> list[tuple[str, Path]]:
+        """The files that would be replaced: name and path."""
+        place = self.out / partition
+        files = place.iterdir() if place.is_dir() else ()
+        return [(file.name, file) for file in files if not file.name.startswith((".", "_"))]
 
     def place(self, partition: str) -> Path:
         """Where to write a partition (``colour=green/month=2023-01``); its parent exists."""

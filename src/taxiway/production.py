@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from taxiway.errors import NotFound
 from taxiway.recipes.document import read_document
 from taxiway.scratch import private_folder
+from taxiway.sharing import check_shared, load_model, on_cluster
 from taxiway.versions import production_version
 
 if TYPE_CHECKING:
@@ -59,16 +60,22 @@ class Download:
     recipe : CompiledRecipe
     files : Path
         MLflow's model folder.
+    settings : Settings
     """
 
     version: Version
     recipe: CompiledRecipe
     files: Path
+    settings: Settings
 
     def load(self, spark: SparkSession) -> Production:
         """Load the model into a session."""
         import mlflow.spark
 
+        if on_cluster(self.settings):
+            # MLflow 3.17 would have executors read the files where they are, on this machine.
+            saved = mlflow.models.Model.load(str(self.files)).flavors[mlflow.spark.FLAVOR_NAME]["model_data"]
+            return Production(self.version, self.recipe, load_model(self.files / saved, self.settings), spark)
         # Its default, /tmp/mlflow, is shared by all users of the machine.
         place = str(self.files.parent / "spark")
         model: PipelineModel = mlflow.spark.load_model(str(self.files), dfs_tmpdir=place)
@@ -107,7 +114,7 @@ def downloaded(name: str, settings: Settings) -> Iterator[Download]:
         if not (model / _MODEL_FILE).is_file():
             # What `mlflow gc` removed downloads as an empty folder, without an error (seen in 3.17).
             raise _gone(version, f"{version.uri} is empty")
-        yield Download(version, read_document(json.loads(recipe.read_text(encoding="utf-8"))), model)
+        yield Download(version, read_document(json.loads(recipe.read_text(encoding="utf-8"))), model, settings)
 
 
 def load_production(name: str, settings: Settings, progress: Progress | None = None) -> Production:
@@ -128,9 +135,12 @@ def load_production(name: str, settings: Settings, progress: Progress | None = N
     ------
     NotFound
         As `downloaded`.
+    UsageError
+        Spark runs on a cluster, and nothing is set that this machine shares with it.
     """
     from taxiway.spark import spark_session
 
+    check_shared(settings)
     with downloaded(name, settings) as found:
         return found.load(spark_session(settings, progress))
 

@@ -7,20 +7,22 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from taxiway.destination import Destination, open_destination
 from taxiway.errors import RecipeError, Refused, UsageError
 from taxiway.evaluation import HOLDOUT, PART, SCORES, evaluate
 from taxiway.features import LABEL
-from taxiway.partitions import Staging, replacing
 from taxiway.pipeline import PREDICTION, PROBABILITY, score_column
 from taxiway.production import Production, downloaded
 from taxiway.progress import Progress, Silent
 from taxiway.recipes.recipe import COLOUR, MONTH
 from taxiway.settings import Settings, load_settings
+from taxiway.sharing import check_shared
 from taxiway.trips.months import Month, parse_months
 from taxiway.trips.quality import broken_at_scoring, broken_in_training
 from taxiway.trips.reading import layout_of, read_trips
+from taxiway.trips.source import check_seen
 from taxiway.versions import Version, parse_model
 
 if TYPE_CHECKING:
@@ -71,8 +73,8 @@ class Scoring:
         The same metrics on the holdout months of the version's training.
     metric : str
         The one that the recipe decides by.
-    path : Path
-        The folder with a partition for each month: ``colour=green/month=2023-01``.
+    path : Path or str
+        The folder, or the address, with a partition for each month: ``colour=green/month=2023-01``.
     months : tuple of Month
     synthetic : bool
         Whether any of the trips are synthetic.
@@ -89,7 +91,7 @@ class Scoring:
     judged: int
     training_metrics: Mapping[str, float]
     metric: str
-    path: Path
+    path: Path | str
     months: tuple[Month, ...]
     synthetic: bool
     seconds: float
@@ -98,7 +100,7 @@ class Scoring:
 def score(
     recipe_name: str,
     months: str | Sequence[Month],
-    out: Path,
+    out: str | Path,
     *,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -112,9 +114,9 @@ def score(
         that trained the version, so that a recipe file of one's own is not needed.
     months : str or sequence of Month
         ``yellow:2019-01`` or a range.
-    out : Path
-        A folder that this process and Spark's executors see. Each month's partition is replaced
-        whole, once all months are scored; others stay as they are.
+    out : str or Path
+        A folder, or a bucket as ``s3a://bucket/folder``; on a cluster one that executors see. Each
+        month's partition is replaced whole, once all months are scored; others stay as they are.
     settings : Settings, optional
         Read from the environment by default.
     progress : Progress, optional
@@ -129,7 +131,8 @@ def score(
     Raises
     ------
     UsageError
-        Months that cannot be understood, or a version named: production decides.
+        Months that cannot be understood, or a version named: production decides. On a cluster, a
+        place that its executors do not see.
     NotFound
         No version in production, files of it that are gone, or a month that is not published.
     MachineError
@@ -147,11 +150,13 @@ def score(
     wanted = parse_months(months)
     if not wanted:
         raise UsageError("No months were named", "Write for example green:2023-01..2023-02")
-    out = Path(out).expanduser().absolute()
-    with replacing(out) as staging:
+    options = settings or load_settings()
+    check_shared(options)
+    check_seen(options)
+    with open_destination(out, options) as staging:
         for month in wanted:
-            _check_owner(out / partition_of(month), name)
-        return _Job(name, wanted, staging, settings or load_settings(), progress or Silent(), began).run()
+            _check_owner(staging, partition_of(month), name)
+        return _Job(name, wanted, staging, options, progress or Silent(), began).run()
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,7 @@ class _Job:
 
     name: str
     months: tuple[Month, ...]
-    staging: Staging
+    staging: Destination
     settings: Settings
     progress: Progress
     began: float
@@ -179,7 +184,7 @@ class _Job:
             self.progress.end(_STARTING)
         schema = self._write(used, files)
         self.progress.begin(_JUDGING)
-        written = _read_back(used, self.staging.folder, self.months, schema)
+        written = _read_back(used, self.staging, self.months, schema)
         counts = _Counts.of(written, used.recipe)
         metrics = _judge(written, used.recipe, counts)
         self.progress.end(_JUDGING)
@@ -209,16 +214,21 @@ class _Job:
         for item in files:
             trips = read_trips(used.spark, [item], used.recipe.recipe.layouts)
             answered = answer(trips, used).drop(COLOUR, MONTH)
-            place = self.staging.place(partition_of(item.month))
-            # A path as it is: a URI's escapes would become part of the folder's name.
             (
-                answered.coalesce(_files_for(item.rows, used))
+                self._gather(answered, item.rows, used)
                 .write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
-                .parquet(f"file://{place}")
+                .parquet(self.staging.address(partition_of(item.month)))
             )
             self.progress.advance(_TASK)
         self.progress.end(_TASK)
         return answered.schema
+
+    def _gather(self, answered: DataFrame, rows: int, used: Production) -> DataFrame:
+        """Bring a month into as many files as its place wants."""
+        if not self.staging.one_file:
+            return answered.coalesce(_files_for(rows, used))
+        # All cores compute and one writes; for a small month the exchange costs more than it gains.
+        return answered.coalesce(1) if rows < _LEAST_ROWS_PER_FILE else answered.repartition(1)
 
 
 def answer(trips: DataFrame, used: Production) -> DataFrame:
@@ -283,18 +293,18 @@ def _check_columns(recipe: CompiledRecipe, months: Sequence[Month]) -> None:
         )
 
 
-def _check_owner(place: Path, name: str) -> None:
+def _check_owner(staging: Destination, partition: str, name: str) -> None:
     """Replace nothing but predictions of the same model."""
-    files = [file for file in place.iterdir() if not file.name.startswith((".", "_"))] if place.is_dir() else []
-    for file in files:
-        owner = _owner(file)
+    for file, opened in staging.former(partition):
+        owner = _owner(opened)
         if owner == name:
             continue
-        holds = f"predictions of '{owner}'" if owner else f"{file.name}, which is not a prediction"
+        holds = f"predictions of '{owner}'" if owner else f"{file}, which is not a prediction"
+        place = f"{staging.out}/{partition}"
         raise Refused(f"{place} holds {holds} and would be replaced", "Choose another folder with --out")
 
 
-def _owner(file: Path) -> str:
+def _owner(file: Any) -> str:
     """The model whose predictions a file holds; empty if it holds none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -307,14 +317,14 @@ def _owner(file: Path) -> str:
     return str(first.column(0)[0]) if first.num_columns else ""
 
 
-def _read_back(used: Production, folder: Path, months: Sequence[Month], schema: StructType) -> DataFrame:
+def _read_back(used: Production, staging: Destination, months: Sequence[Month], schema: StructType) -> DataFrame:
     """What was written, as the one source of all that is said about it; nothing is computed twice."""
     from pyspark.sql.types import StringType, StructField, StructType
 
     # Columns named here are not guessed: '2023-01' could be taken for a date.
     whole = StructType([*schema.fields, StructField(COLOUR, StringType()), StructField(MONTH, StringType())])
-    reader = used.spark.read.schema(whole).option("basePath", f"file://{folder}")
-    return reader.parquet(*(_literal(f"file://{folder / partition_of(month)}") for month in months))
+    reader = used.spark.read.schema(whole).option("basePath", staging.root)
+    return reader.parquet(*(_literal(staging.address(partition_of(month))) for month in months))
 
 
 def _literal(path: str) -> str:

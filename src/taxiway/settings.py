@@ -10,13 +10,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from taxiway.errors import UsageError, did_you_mean
+from taxiway.errors import MachineError, NotFound, UsageError, did_you_mean
 
 SETTINGS_FILE = "taxiway.toml"
 SPARK_VARIABLE = "TAXIWAY_SPARK"
 TLC_LOCATION = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 AZURE_LOCATION = "abfs://nyctlc@azureopendatastorage.dfs.core.windows.net"
 NAMED_SOURCES: Mapping[str, str] = MappingProxyType({"tlc": TLC_LOCATION, "azure": AZURE_LOCATION})
+PROFILES = ("stack",)
+S3_SERVERS = ("seaweedfs", "minio", "external")
+STACK_CHOICES = "stack.env"
+"""The file beside the secrets that remembers what the stack was last started with."""
+
+_OF_THE_PROFILE = "profile stack"
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,73 @@ SETTINGS: tuple[Setting, ...] = (
         "MLFLOW_TRACKING_URI",
         "The MLflow server; without one, a SQLite file and a folder under the home",
     ),
+    Setting("shared", "TAXIWAY_SHARED", "On a Spark cluster: the bucket or folder that driver and executors both see"),
+    Setting("profile", "TAXIWAY_PROFILE", "stack: work on the container stack, with its own account"),
+    Setting("stack", "TAXIWAY_STACK", "The folder of the container stack, with its compose.yaml"),
 )
 SPARK_SETTING = Setting("spark", SPARK_VARIABLE, "Any spark.* configuration, spark.master included")
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """Where the container stack lies and what was chosen for it: by variables, else at its last start.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder with its ``compose.yaml``.
+    secrets : Path
+        The folder with its passwords and keys, and with `STACK_CHOICES`.
+    project : str
+        What its containers, networks and volumes are labelled with.
+    s3 : str
+        One of `S3_SERVERS`.
+    jupyter_port, mlflow_port, console_port : int
+        On 127.0.0.1; the last one is the console of MinIO.
+    override : str
+        One more compose file, or several with colons between them.
+    last_s3 : str
+        What `s3` was at the last start; empty before the first.
+    """
+
+    folder: Path
+    secrets: Path
+    project: str = "taxiway"
+    s3: str = "seaweedfs"
+    jupyter_port: int = 8888
+    mlflow_port: int = 5000
+    console_port: int = 9001
+    override: str = ""
+    last_s3: str = ""
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder holds Taxiway's stack, and not another program's."""
+        return _holds_a_stack(self.folder)
+
+    def read_secret(self, name: str) -> str:
+        """The value of one secret.
+
+        Raises
+        ------
+        NotFound
+            The stack has not been started yet.
+        MachineError
+            Its file cannot be read.
+        """
+        file = self.secrets / name
+        try:
+            value = file.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            value = ""
+        except OSError as error:
+            raise MachineError(
+                f"The stack's secret {file} cannot be read: {error.strerror}",
+                "Run this as the user who started the stack",
+            ) from error
+        if not value:
+            raise NotFound(f"The stack has no secret {file}", "Start it once: taxiway stack up")
+        return value
 
 
 @dataclass(frozen=True)
@@ -59,7 +130,13 @@ class Settings:
     spark : mapping of str to str
         Spark configuration that overrides Taxiway's own choices.
     origins : mapping of str to str
-        Where each value came from: ``default``, ``taxiway.toml``, a variable, or an option.
+        Where each value came from: ``default``, ``taxiway.toml``, a variable, an option, or the profile.
+    shared : str
+        The address or folder that driver and executors of a Spark cluster both see; empty for none.
+    profile : str
+        ``stack``, or nothing.
+    stack : StackSettings, optional
+        The container stack; None when no folder near by holds one.
     """
 
     home: Path
@@ -67,6 +144,9 @@ class Settings:
     tracking_uri: str
     spark: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
+    shared: str = ""
+    profile: str = ""
+    stack: StackSettings | None = None
 
     @property
     def source_location(self) -> str:
@@ -78,10 +158,35 @@ class Settings:
         """Whether tracking uses the SQLite file under the home instead of a server."""
         return self.tracking_uri == embedded_uri(self.home)
 
+    @property
+    def on_stack(self) -> bool:
+        """Whether tracking uses the container stack because the profile says so."""
+        return self.origins.get("tracking_uri") == _OF_THE_PROFILE
+
+    def credentials(self) -> dict[str, str]:
+        """MLflow's variables that say who we are to the container stack; none for any other store.
+
+        Raises
+        ------
+        NotFound
+            There is no stack, or it has not been started yet.
+        MachineError
+            The file with the password cannot be read.
+        """
+        if not self.on_stack:
+            return {}
+        if self.stack is None:
+            raise NotFound("No container stack of Taxiway is near this folder", "Name its folder with TAXIWAY_STACK")
+        return {
+            "MLFLOW_TRACKING_USERNAME": "taxiway",
+            "MLFLOW_TRACKING_PASSWORD": self.stack.read_secret("mlflow_taxiway_password"),
+        }
+
     def items(self) -> Iterator[tuple[str, str, str]]:
         """Yield (key, value, origin) for every setting, Spark's one by one."""
+        values = {**vars(self), "stack": self.stack.folder if self.stack else ""}
         for setting in SETTINGS:
-            yield setting.key, str(getattr(self, setting.key)), self.origins.get(setting.key, "default")
+            yield setting.key, str(values[setting.key]), self.origins.get(setting.key, "default")
         for key, value in sorted(self.spark.items()):
             yield key, value, self.origins.get(key, "default")
 
@@ -118,22 +223,94 @@ def load_settings(
         Any fault in the settings; all faults are reported together.
     """
     env = os.environ if environment is None else environment
-    file = (directory or Path.cwd()) / SETTINGS_FILE
+    folder = directory or Path.cwd()
     reader = _Reader()
-    reader.read_file(file)
+    reader.read_file(folder / SETTINGS_FILE)
     reader.read_environment(env)
     reader.read_options(options or {})
+    values = reader.values
+    stack = _read_stack(values.get("stack"), env, folder, reader.faults)
     if reader.faults:
         raise UsageError("; ".join(reader.faults), "taxiway settings lists what can be set")
-    values, origins = reader.values, reader.origins
+    if _profile_wins(reader.origins):
+        values["tracking_uri"] = f"http://127.0.0.1:{stack.mlflow_port if stack else 5000}"
+        reader.origins["tracking_uri"] = _OF_THE_PROFILE
     home = Path(values.get("home") or "~/.taxiway").expanduser().absolute()
     return Settings(
         home=home,
         trips_source=_absolute_if_local(values.get("trips_source") or "tlc"),
         tracking_uri=values.get("tracking_uri") or embedded_uri(home),
         spark=MappingProxyType(dict(reader.spark)),
-        origins=MappingProxyType(origins),
+        origins=MappingProxyType(reader.origins),
+        shared=_absolute_if_local(values["shared"]).rstrip("/") if values.get("shared") else "",
+        profile=values.get("profile", ""),
+        stack=stack,
     )
+
+
+def _profile_wins(origins: Mapping[str, str]) -> bool:
+    """Whether the profile says where the store is: an address that comes from a later source stands."""
+    given = [_rank(origins[key]) if key in origins else -1 for key in ("profile", "tracking_uri")]
+    return given[0] > given[1]
+
+
+def _rank(origin: str) -> int:
+    return 0 if origin == SETTINGS_FILE else 2 if origin.startswith("--") else 1
+
+
+def _read_stack(
+    given: str | None, environment: Mapping[str, str], directory: Path, faults: list[str]
+) -> StackSettings | None:
+    folder = Path(given).expanduser().absolute() if given else _find_stack(directory)
+    if folder is None:
+        return None
+    secrets = folder / Path(environment.get("STACK_SECRETS") or ".secrets").expanduser()
+    remembered = _read_choices(secrets / STACK_CHOICES)
+
+    def choice(name: str, default: str) -> str:
+        return environment.get(name) or remembered.get(name) or default
+
+    def port(name: str, default: int) -> int:
+        text = choice(name, str(default))
+        if text.isdecimal() and 0 < int(text) < 65536:
+            return int(text)
+        faults.append(f"{name}: '{text}' is not a port")
+        return default
+
+    s3 = choice("STACK_S3", S3_SERVERS[0])
+    if s3 not in S3_SERVERS:
+        faults.append(f"STACK_S3: there is no S3 server '{s3}'. {did_you_mean(s3, S3_SERVERS)}")
+    return StackSettings(
+        folder=folder,
+        secrets=secrets,
+        project=environment.get("COMPOSE_PROJECT_NAME") or "taxiway",
+        s3=s3,
+        jupyter_port=port("STACK_JUPYTER_PORT", 8888),
+        mlflow_port=port("STACK_MLFLOW_PORT", 5000),
+        console_port=port("STACK_MINIO_CONSOLE_PORT", 9001),
+        override=environment.get("STACK_OVERRIDE", ""),
+        last_s3=remembered.get("STACK_S3", ""),
+    )
+
+
+def _find_stack(directory: Path) -> Path | None:
+    """The working directory, a folder above it, or the checkout that this package runs from."""
+    places = [directory.absolute(), *directory.absolute().parents, Path(__file__).resolve().parents[2]]
+    return next((place for place in places if _holds_a_stack(place)), None)
+
+
+def _holds_a_stack(folder: Path) -> bool:
+    # Many a project has a compose.yaml. Asked by access, which takes a folder that is not ours for a no.
+    return all(os.access(folder / file, os.R_OK) for file in ("compose.yaml", "images/stack.sh"))
+
+
+def _read_choices(file: Path) -> dict[str, str]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        # Not started yet, or not by us: whoever needs a secret from there says so.
+        return {}
+    return {name: value for name, equals, value in (line.partition("=") for line in lines) if equals}
 
 
 class _Reader:
@@ -195,6 +372,9 @@ class _Reader:
                 self._set_spark(key.strip(), value.strip(), origin)
 
     def _set(self, key: str, value: str, origin: str) -> None:
+        if key == "profile" and value not in PROFILES:
+            self.faults.append(f"{origin}: there is no profile '{value}'. {did_you_mean(value, PROFILES)}")
+            return
         self.values[key] = value
         self.origins[key] = origin
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from taxiway.errors import MachineError
+from taxiway.errors import MachineError, Unreachable
 from taxiway.java import Java, ensure_java
 from taxiway.settings import Settings
+from taxiway.sharing import S3_SCHEMES, check_spark_reaches, master, on_cluster, place_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -28,6 +31,16 @@ _SHORT_JOB = 1_500_000
 # What has to be known before the JVM starts. All else is handed over afterwards, so that no
 # credential among the settings ever stands on a command line.
 _AT_LAUNCH = ("spark.driver.", "spark.jars", "spark.master", "spark.log.")
+# What only holds where driver and executors are one process.
+_OF_ONE_PROCESS = (
+    "spark.driver.host",
+    "spark.driver.bindAddress",
+    "spark.local.dir",
+    "spark.sql.shuffle.partitions",
+)
+_MASTER_PATIENCE = 4.0
+_EXECUTOR_PATIENCE = 60.0
+"""Seconds that a cluster has to start a first executor."""
 
 
 def spark_session(settings: Settings, progress: Progress | None = None, rows: int | None = None) -> SparkSession:
@@ -51,7 +64,9 @@ def spark_session(settings: Settings, progress: Progress | None = None, rows: in
     Raises
     ------
     MachineError
-        No usable Java, too little memory, or Spark does not start.
+        No usable Java, too little memory, or Spark does not start; a cluster gives no executor.
+    Unreachable
+        No master answers, or Spark does not get at the shared place or the trips.
     """
     from pyspark.sql import SparkSession
 
@@ -59,7 +74,11 @@ def spark_session(settings: Settings, progress: Progress | None = None, rows: in
     if active is not None:
         return active
     java = ensure_java(settings, progress)
-    return _start(session_configuration(settings, rows, class_archive(java)), settings, java)
+    configuration = session_configuration(settings, rows, class_archive(java))
+    if not on_cluster(settings):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        return _start(configuration, settings, java)
+    return _start_on_cluster(configuration, settings, java)
 
 
 def class_archive(java: Java) -> Path:
@@ -104,13 +123,33 @@ def session_configuration(settings: Settings, rows: int | None = None, archive: 
         "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
         "spark.local.dir": str(settings.home / "spark" / "local"),
         "spark.driver.extraJavaOptions": " ".join(_java_options(rows, archive)),
+        **dict(_s3_client(os.environ)),
     }
-    if not settings.spark.get("spark.master", "local").startswith("local"):
-        # Executors elsewhere must be able to call the driver back: leave the choice to Spark.
-        del chosen["spark.driver.host"], chosen["spark.driver.bindAddress"]
+    if on_cluster(settings):
+        chosen = {key: value for key, value in chosen.items() if key not in _OF_ONE_PROCESS}
+        # Fewer renames, which a bucket has to copy for. What a job leaves behind when it fails is never
+        # looked at here: it wrote under a name of its own.
+        chosen["spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version"] = "2"
     if "spark.driver.memory" not in settings.spark:
         chosen["spark.driver.memory"] = f"{_heap() // 1_000_000}m"
     return {**chosen, **settings.spark}
+
+
+def _s3_client(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Tell Spark's S3 client what AWS's variables say, keys excepted: each process finds those where it runs.
+
+    Without bounds it tries a server that is gone for minutes (seen in Hadoop 3.5).
+    """
+    client = "spark.hadoop.fs.s3a."
+    yield f"{client}aws.credentials.provider", "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
+    yield f"{client}connection.establish.timeout", "5s"
+    yield f"{client}attempts.maximum", "3"
+    yield f"{client}retry.limit", "5"
+    if endpoint := environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL"):
+        yield f"{client}endpoint", endpoint
+        yield f"{client}path.style.access", "true"
+    if region := environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"):
+        yield f"{client}endpoint.region", region
 
 
 def _java_options(rows: int | None, archive: Path | None) -> Iterator[str]:
@@ -153,7 +192,6 @@ def _start(configuration: Mapping[str, str], settings: Settings, java: Java) -> 
     from pyspark.sql import SparkSession
 
     os.environ["JAVA_HOME"] = str(java.home)
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     log = settings.home / "logs" / LOG_FILE
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +209,61 @@ def _start(configuration: Mapping[str, str], settings: Settings, java: Java) -> 
     conf = SparkConf(loadDefaults=False, _jvm=gateway.jvm)
     conf.setAll(list(configuration.items()))
     return SparkSession(SparkContext(gateway=gateway, conf=conf))
+
+
+def _start_on_cluster(configuration: dict[str, str], settings: Settings, java: Java) -> SparkSession:
+    """Start on a cluster, and know at once what Spark itself would wait for in silence."""
+    place = master(settings)
+    here = _address_towards(place)
+    if here and "SPARK_LOCAL_IP" not in os.environ:
+        configuration = {"spark.driver.host": here, **configuration}
+    # The driver's own folder, as a variable: as a setting it would be the executors' as well.
+    os.environ.setdefault("SPARK_LOCAL_DIRS", str(settings.home / "spark" / "local"))
+    spark = _start(configuration, settings, java)
+    try:
+        if configuration.get("spark.dynamicAllocation.enabled") != "true":
+            _await_executor(spark, place)
+        for address in {settings.shared, settings.source_location}:
+            if address.partition("://")[0] in S3_SCHEMES:
+                check_spark_reaches(f"{place_of(address)}/")
+    except BaseException:
+        spark.stop()
+        raise
+    return spark
+
+
+def _address_towards(place: str) -> str:
+    """This machine's address on the way to a standalone master, which executors can call back.
+
+    Raises
+    ------
+    Unreachable
+        No master answers: Spark would try for a minute.
+    """
+    if not place.startswith("spark://"):
+        return ""
+    reason = ""
+    for name in place.removeprefix("spark://").split(","):
+        host, _, port = name.rpartition(":")
+        try:
+            with socket.create_connection((host, int(port)), _MASTER_PATIENCE) as line:
+                return str(line.getsockname()[0])
+        except (OSError, ValueError) as error:
+            reason = f" ({error})"
+    raise Unreachable(f"No Spark master answers at {place}{reason}", "Start the cluster, or correct spark.master")
+
+
+def _await_executor(spark: SparkSession, place: str) -> None:
+    scala: Any = spark.sparkContext._jsc.sc()
+    deadline = time.monotonic() + _EXECUTOR_PATIENCE
+    # The driver is one of those that are listed.
+    while len(scala.statusTracker().getExecutorInfos()) < 2:
+        if time.monotonic() > deadline:
+            raise MachineError(
+                f"The Spark cluster at {place} gave no executor within {_EXECUTOR_PATIENCE:.0f} seconds",
+                "Look whether its workers run and are free, or ask for less with spark.executor.memory",
+            )
+        time.sleep(0.1)  # between two questions: executors report to the JVM, which tells nobody
 
 
 def _last_words(log: Path) -> str:

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taxiway.errors import MachineError, Refused, TaxiwayError, UsageError
+from taxiway.errors import MachineError, Refused, TaxiwayError, Unreachable, UsageError
 from taxiway.reach import check_database, check_server, is_server, question_server, without_credentials
 from taxiway.settings import Settings
 
@@ -34,6 +34,9 @@ _ENVIRONMENT = {
     # MLflow reports its use to its makers unless told not to.
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+_WHO = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+# What MLflow was lent for the container stack: taken back before any other store is opened.
+_LENT: dict[str, str] = {}
 DATABASE_FILE = "mlflow.db"
 _PAGE = 1000
 _REGISTRY_PATIENCE = 30.0
@@ -58,15 +61,16 @@ def connect(settings: Settings) -> MlflowClient:
         The server does not answer within five seconds, or does not let us in.
     MachineError
         The home cannot be written, or the SQLite file is not usable.
+    NotFound
+        The profile is ``stack``, and the container stack was never started.
     """
     prepare_environment()
+    _lend_credentials(settings)
     uri = settings.tracking_uri
     if settings.embedded_store:
         _make_embedded_store(settings)
     elif is_server(uri):
-        check_server(uri)
-        import_mlflow()
-        question_server(uri)
+        _ask_server(settings)
     else:
         check_database(uri)
     return _client(uri)
@@ -146,9 +150,8 @@ def server_version(settings: Settings) -> str:
 
     if not is_server(settings.tracking_uri):
         return version("mlflow")
-    check_server(settings.tracking_uri)
-    import_mlflow()
-    return question_server(settings.tracking_uri)
+    _lend_credentials(settings)
+    return _ask_server(settings)
 
 
 def check_embedded_store(settings: Settings) -> bool:
@@ -252,6 +255,29 @@ def is_alive(pid: int, since: float) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def _ask_server(settings: Settings) -> str:
+    try:
+        check_server(settings.tracking_uri)
+        import_mlflow()
+        return question_server(settings.tracking_uri)
+    except Unreachable as error:
+        if not settings.on_stack:
+            raise
+        remedy = "taxiway stack status says how the container stack is; taxiway stack up starts it"
+        raise Unreachable(error.message, remedy) from error
+
+
+def _lend_credentials(settings: Settings) -> None:
+    """Tell MLflow who we are to the container stack, unless the user has told it."""
+    for name, value in _LENT.items():
+        if os.environ.get(name) == value:
+            del os.environ[name]
+    _LENT.clear()
+    if not any(os.environ.get(name) for name in _WHO):
+        _LENT.update(settings.credentials())
+        os.environ.update(_LENT)
 
 
 def _client(uri: str) -> MlflowClient:

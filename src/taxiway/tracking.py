@@ -30,6 +30,7 @@ from taxiway.recipes.document import write_document
 from taxiway.scratch import private_folder
 from taxiway.search import Candidate, Search
 from taxiway.settings import Settings
+from taxiway.sharing import S3_SCHEMES, savable
 from taxiway.trips.months import describe_months
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class Sweep:
             self.experiment_id, name=MODEL, source_run_id=run_id, params=dict(params), model_type="spark"
         )
         mlflow.spark.save_model(
-            model,
+            savable(model, self.settings),
             str(folder / MODEL),
             mlflow_model=Model(
                 artifact_path=logged.artifact_location,
@@ -329,12 +330,18 @@ def _dataset_input(part: str, months: Sequence[Any], files: Sequence[MonthFiles]
         dataset=Dataset(
             name=describe_months(months)[:500],
             digest=digest,
-            source_type="http" if used[0].source.startswith("http") else "local",
+            source_type=_source_type(used[0].source),
             source=json.dumps(source),
             profile=json.dumps(profile),
         ),
         tags=[InputTag("mlflow.data.context", "training" if part == TRAIN else "evaluation")],
     )
+
+
+def _source_type(source: str) -> str:
+    """MLflow's word for where trips come from."""
+    scheme = source.partition("://")[0]
+    return "s3" if scheme in S3_SCHEMES else "http" if scheme in ("http", "https") else "local"
 
 
 def _log(client: MlflowClient, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:

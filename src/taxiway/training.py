@@ -21,6 +21,7 @@ from taxiway.progress import Progress, Silent
 from taxiway.recipes import CompiledRecipe, Recipe, load_recipe
 from taxiway.search import Candidate, Search
 from taxiway.settings import Settings, load_settings
+from taxiway.sharing import check_shared
 from taxiway.trips.months import Month
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ def train(
         Overlapping months, or another training on the same store.
     BadData
         No usable rows, or labels of one class only.
+    UsageError
+        On a cluster: nothing is set that its executors share with this machine, or they do not see the trips.
     """
     began = time.monotonic()
     watch = progress or Silent()
@@ -164,8 +167,10 @@ class _Job:
 
     def run(self) -> Training:
         from taxiway.store import training_lock
-        from taxiway.trips.source import fetch
+        from taxiway.trips.source import check_seen, fetch
 
+        check_shared(self.settings)
+        check_seen(self.settings)
         with training_lock(self.settings):
             files = fetch(
                 [*self.split.train, *self.split.holdout],

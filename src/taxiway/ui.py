@@ -17,7 +17,7 @@ from taxiway.errors import MachineError, UsageError
 from taxiway.progress import Progress, Silent
 from taxiway.reach import is_server
 from taxiway.settings import Settings
-from taxiway.store import address, check_embedded_store, connect
+from taxiway.store import address, check_embedded_store, connect, prepare_environment
 
 HOST = "127.0.0.1"
 _PATIENCE = 120.0
@@ -72,16 +72,17 @@ def open_pages(settings: Settings, port: int = 5000, progress: Progress | None =
         yield Pages(address(settings))
         return
     _check_port(port)
+    watch = progress or Silent()
+    watch.begin("Starting MLflow's pages")
+    prepare_environment()
     # The server imports MLflow for seconds; so do we only where a store has yet to be made.
     if not (settings.embedded_store and check_embedded_store(settings)):
         connect(settings)
-    watch = progress or Silent()
     log = settings.home / "logs" / "ui.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as stream:
         process = _start(settings, port, stream.fileno())
     try:
-        watch.begin("Starting MLflow's pages")
         _wait(process, port, log)
         watch.end("Starting MLflow's pages")
         yield Pages(f"http://{HOST}:{port}", process)

@@ -10,18 +10,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 
-from reference import help_of
-from taxiway.cli import COMMANDS, main, taxiway
+from reference import command_names, context_of, help_of, module_of
+from taxiway.cli import COMMANDS, main
 from taxiway.cli.output import Bars, format_cell, print_json, print_table, progress_bars
 from taxiway.errors import MachineError, TaxiwayError
 from taxiway.settings import SETTINGS, SPARK_SETTING
 
 HEAVY = ("pyspark", "mlflow", "pandas", "numpy", "pyarrow", "matplotlib", "fsspec", "optuna", "sqlglot", "sklearn")
 MOST_SECONDS = 0.3
+NAMES = command_names()
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +40,9 @@ def ended(*arguments: str) -> int:
     return int(left.value.code or 0)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["settings", "--help"], ["settings", "--json"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["settings", "--help"], ["settings", "--json"], ["--version"], ["stack", "--help"]]
+)
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys\n"
@@ -54,9 +58,9 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     assert done.stderr.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_help_of_a_command_imports_neither_spark_nor_mlflow(name: str) -> None:
-    program = f"import sys\nimport taxiway.cli.{name}\nprint([name for name in {HEAVY!r} if name in sys.modules])\n"
+    program = f"import sys\nimport {module_of(name)}\nprint([name for name in {HEAVY!r} if name in sys.modules])\n"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -79,21 +83,21 @@ def test_help_lists_every_command_in_the_order_of_a_models_life() -> None:
     assert [name for name in listed if name in COMMANDS] == list(COMMANDS)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_explains_itself_with_an_example(name: str) -> None:
     text = help_of(name)
     assert text.startswith(f"Usage: taxiway {name}")
     assert f"Example:  taxiway {name}" in text or f" taxiway {name}" in text.partition("Example:")[2]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_option_says_what_it_is_for(name: str) -> None:
     for option in _command(name).params:
         if isinstance(option, click.Option):
             assert option.help, f"taxiway {name} {option.opts[0]}"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_takes_the_settings_and_names_their_variables(name: str) -> None:
     options = {option: parameter for parameter in _command(name).params for option in parameter.opts}
     for setting in (*SETTINGS, SPARK_SETTING):
@@ -103,34 +107,32 @@ def test_every_command_takes_the_settings_and_names_their_variables(name: str) -
     assert "--verbose" in options
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_that_prints_a_table_takes_json(name: str) -> None:
-    source = inspect.getsource(importlib.import_module(f"taxiway.cli.{name}"))
+    source = inspect.getsource(importlib.import_module(module_of(name)))
     options = {option for parameter in _command(name).params for option in parameter.opts}
     if "print_table" in source or "print_json" in source:
         assert "--json" in options
 
 
 def test_every_module_of_the_commands_is_a_command_or_a_part_of_the_frame() -> None:
-    from pathlib import Path
-
     import taxiway.cli
 
-    frame = {"__init__", "faults", "options", "output"}
-    modules = {file.stem for file in Path(str(taxiway.cli.__file__)).parent.glob("*.py")}
-    assert modules - frame == set(COMMANDS)
+    frame = {"__init__", "faults", "live", "options", "output", "stack"}
+    modules = {f"taxiway.cli.{file.stem}" for file in Path(str(taxiway.cli.__file__)).parent.glob("*.py")}
+    assert modules - {f"taxiway.cli.{name}" for name in frame} == set(map(module_of, NAMES))
 
 
 def _command(name: str) -> click.Command:
-    command = taxiway.get_command(click.Context(taxiway), name)
-    assert command is not None
-    return command
+    return context_of(name).command
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["trian"], "There is no command 'trian'. Did you mean 'train'?"),
+        (["stack", "upp"], "There is no command 'stack upp'. Did you mean 'up'?"),
+        (["stack", "up", "--s3", "minion"], "'minion' is not one of"),
         (["settings", "--nonsense"], "No such option"),
         (["settings", "--spark", "nonsense"], "not of the form spark.key=value"),
         (["promote", "tip", "--to", "moon"], "'moon' is not one of"),
@@ -191,6 +193,9 @@ def test_settings_are_shown_with_where_they_came_from(
         ("home", "/srv/taxiway", "TAXIWAY_HOME"),
         ("trips_source", "azure", "--trips-source"),
         ("tracking_uri", "sqlite:////srv/taxiway/mlflow.db", "default"),
+        ("shared", "", "default"),
+        ("profile", "", "default"),
+        ("stack", str(Path(__file__).parents[2]), "default"),
         ("spark.master", "local[1]", "--spark"),
     }
 

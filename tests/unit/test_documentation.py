@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reference import COMMANDS_PAGE, DOCS, commands_page
-from taxiway.cli import COMMANDS
+from reference import COMMANDS_PAGE, DOCS, command_names, commands_page
+from taxiway.cli import COMMANDS, stack
 from taxiway.errors import TaxiwayError
 from taxiway.settings import SETTINGS, SPARK_SETTING
 
@@ -49,7 +49,7 @@ def test_every_variable_that_the_source_reads_is_documented() -> None:
     assert sorted(name for name in named - constants if f"`{name}`" not in page) == []
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", command_names())
 def test_every_command_with_json_has_its_document_described(name: str) -> None:
     if "--json" in commands_page().split(f"## taxiway {name}\n")[1].partition("\n## ")[0]:
         assert f"\n## taxiway {name}\n" in text_of("json.md")
@@ -82,8 +82,11 @@ def _anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_shown_exists(page: Path) -> None:
-    shown = re.findall(r"(?:^|`)(?:\$ )?taxiway ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    text = page.read_text(encoding="utf-8")
+    shown = re.findall(r"(?:^|`)(?:\$ )?taxiway ([a-z]+)", text, re.MULTILINE)
     assert sorted({name for name in shown if name not in COMMANDS}) == []
+    shown = re.findall(r"(?:^|`)(?:\$ )?taxiway stack ([a-z]+)", text, re.MULTILINE)
+    assert sorted({name for name in shown if name not in stack.COMMANDS}) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -14,6 +14,9 @@ TOML = """
 home = "/from/toml"
 trips_source = "azure"
 tracking_uri = "http://toml:5000"
+shared = "/from/toml"
+profile = "stack"
+stack = "/from/toml"
 
 [spark]
 "spark.master" = "local[1]"
@@ -45,10 +48,11 @@ def test_the_file_gives_way_to_variables_and_they_to_options(setting, tmp_path: 
         found = read(tmp_path, toml=TOML, **sources)
         return next((value, origin) for key, value, origin in found.items() if key == setting.key)
 
+    variable, option = ("stack", "stack") if setting.key == "profile" else ("/from/variable", "/from/option")
     assert origin()[1] == "taxiway.toml"
-    assert origin(env={setting.variable: "/from/variable"}) == ("/from/variable", setting.variable)
-    both = origin(env={setting.variable: "/from/variable"}, options={setting.key: "/from/option"})
-    assert both == ("/from/option", f"--{setting.key.replace('_', '-')}")
+    assert origin(env={setting.variable: variable}) == (variable, setting.variable)
+    both = origin(env={setting.variable: variable}, options={setting.key: option})
+    assert both == (option, f"--{setting.key.replace('_', '-')}")
 
 
 def test_spark_settings_are_merged_key_by_key(tmp_path: Path) -> None:
@@ -80,7 +84,7 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
         read(
             tmp_path,
             toml='hom = "/x"\ntrips_source = ""\ntracking_uri = 5000\n',
-            env={"TAXIWAY_TRIP_SOURCE": "azure", "TAXIWAY_SPARK": "no pair"},
+            env={"TAXIWAY_TRIP_SOURCE": "azure", "TAXIWAY_SPARK": "no pair", "TAXIWAY_PROFILE": "stak"},
             options={"spark": ("another",)},
         )
     message = str(refused.value)
@@ -90,6 +94,7 @@ def test_all_faults_are_reported_together(tmp_path: Path) -> None:
     assert "TAXIWAY_TRIP_SOURCE is not a setting. Did you mean 'TAXIWAY_TRIPS_SOURCE'?" in message
     assert "TAXIWAY_SPARK: 'no pair' is not of the form spark.key=value" in message
     assert "--spark: 'another' is not of the form spark.key=value" in message
+    assert "TAXIWAY_PROFILE: there is no profile 'stak'. Did you mean 'stack'?" in message
     assert "\n" not in message
 
 

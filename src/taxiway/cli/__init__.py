@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -34,39 +34,59 @@ COMMANDS: dict[str, str] = {
     "ui": "Open MLflow's pages on the same store.",
     "doctor": "Check everything that Taxiway needs, one line each.",
     "warmup": "Let every later start of Spark be a quick one.",
+    "stack": "Start, stop and look after the container stack.",
     "settings": "Show every setting and where it came from.",
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands live in modules of their own, imported on first use."""
+    """A group whose commands live in modules of their own, imported on first use.
+
+    Parameters
+    ----------
+    table : mapping of str to str
+        Name of a command -> one line of help, in the order to list them.
+    prefix : str
+        What a command's name is the end of, to be its module's.
+    """
+
+    def __init__(self, *arguments: Any, table: Mapping[str, str], prefix: str, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.table = table
+        self.prefix = prefix
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands, in the order of a model's life."""
-        return list(COMMANDS)
+        """The commands, in the order of the table."""
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a command."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        command: click.Command = importlib.import_module(f"taxiway.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"{self.prefix}{cmd_name}").command
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the closest command when there is none of that name."""
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise UsageError(f"There is no command '{args[0]}'", did_you_mean(args[0], COMMANDS))
+        if args[0] not in self.table and not args[0].startswith("-"):
+            words = [*ctx.command_path.split()[1:], args[0]]
+            raise UsageError(f"There is no command '{' '.join(words)}'", did_you_mean(args[0], self.table))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self.table.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    prefix="taxiway.cli.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="taxiway")
 def taxiway() -> None:
     """Take a Spark ML model from raw New York taxi trips to production and back.
@@ -90,6 +110,10 @@ def _run(argv: list[str], verbose: bool) -> int:
     try:
         result: Any = taxiway.main(args=argv, prog_name="taxiway", standalone_mode=False)
         return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        # A group by itself is a question, not a mistake.
+        click.echo(error.format_message())
+        return 0
     except click.exceptions.Abort:
         return _fail(Interrupted("Interrupted", "What had begun is undone or marked as killed"), verbose)
     except click.ClickException as error:

@@ -97,6 +97,9 @@ def _remark(comparison: Comparison) -> None:
 
     if comparison.synthetic:
         say("Trained on synthetic trips: the figures say nothing about real riders.", style="yellow")
+    if comparison.best is None and comparison.status == "RUNNING":
+        say("The sweep is still running; its runs are recorded at its end. Ask again then.", style="yellow")
+        return
     if comparison.best is None:
         say("No run finished, so none is best.", style="yellow")
         return

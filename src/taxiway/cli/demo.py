@@ -74,13 +74,20 @@ def _print(demo: Demo) -> None:
     say(f"Took:           {demo.seconds:.0f} s")
     say()
     say("Next:")
-    for line, meaning in _next_commands(demo):
-        say(f"  {line:<69} {meaning}")
+    commands = _next_commands(demo)
+    width = max(len(line) for line, _ in commands)
+    for line, meaning in commands:
+        say(f"  {line:<{width}}   {meaning}")
 
 
 def _next_commands(demo: Demo) -> list[tuple[str, str]]:
+    settings = demo.settings
+    # What was said on this command line, or made by this demo, later commands do not know.
+    home = f" --home {settings.home}" if settings.origins.get("home") == "--home" else ""
+    given = demo.training.synthetic or settings.origins.get("trips_source") == "--trips-source"
+    source = f" --trips-source {settings.trips_source}" if given else ""
     return [
-        ("taxiway ui", "see all of this in MLflow"),
-        (f"taxiway compare {demo.training.recipe}", "the runs side by side"),
-        ("taxiway train card-tip --train green:2023-01 --holdout green:2023-02", "the honest question"),
+        (f"taxiway ui{home}", "see all of this in MLflow"),
+        (f"taxiway compare {demo.training.recipe}{home}", "the runs side by side"),
+        (f"taxiway train card-tip --train green:2023-01 --holdout green:2023-02{home}{source}", "the honest question"),
     ]

@@ -35,6 +35,7 @@ def command(settings: Settings, model: str, to: str, as_json: bool) -> None:
     from taxiway.cli.models import document
     from taxiway.cli.output import print_json, say
     from taxiway.registry import promote
+    from taxiway.versions import PRODUCTION
 
     done = promote(model, settings, to=to)
     if as_json:
@@ -47,3 +48,5 @@ def command(settings: Settings, model: str, to: str, as_json: bool) -> None:
         say(str(move))
     if not done.moves:
         say(f"{done.version} is in {done.version.stage} already.")
+    if done.version.stage == PRODUCTION:
+        say(f"Next: taxiway score {done.version.name} --months … --out predictions/")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,12 +20,12 @@ if TYPE_CHECKING:
     "--out",
     required=True,
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    help="Where to: Parquet, one folder for each colour and month. A month scored again is replaced.",
+    help="Where to, a folder or s3a://bucket/folder: Parquet, one folder for each colour and month. "
+    "A month scored again is replaced.",
 )
 @with_json
 @with_settings
-def command(settings: Settings, model: str, months: str, out: Path, as_json: bool) -> None:
+def command(settings: Settings, model: str, months: str, out: str, as_json: bool) -> None:
     """Score months of trips with the version of MODEL that is in production.
 
     Every trip is written with its prediction, or without one and with the reason. Where the

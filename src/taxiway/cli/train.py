@@ -177,7 +177,7 @@ def print_leakage(leakage: Sequence[FeatureAudit], metric: str) -> None:
     from taxiway.cli.output import print_table, say
 
     rows = [(item.feature, item.alone, item.without, "carries the model" if item.flagged else "") for item in leakage]
-    title = f"Leakage audit: {metric} of each feature alone, and of the model without it"
+    title = f"Leakage audit: {metric} of each feature alone, and of a model fitted without it (on a sample)"
     print_table(title, ("feature", "alone", "without it", ""), rows)
     for item in leakage:
         if item.flagged:

@@ -28,13 +28,12 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 @click.option(
     "--rejected",
     metavar="FOLDER",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write the rejected trips as Parquet, each with the rule it breaks.",
+    help="Write the rejected trips as Parquet, each with the rule it breaks; a folder or s3a://bucket/folder.",
 )
 @with_json
 @with_settings
 def command(
-    settings: Settings, months: tuple[str, ...], recipe: str, plot: Path | None, rejected: Path | None, as_json: bool
+    settings: Settings, months: tuple[str, ...], recipe: str, plot: Path | None, rejected: str | None, as_json: bool
 ) -> None:
     """Show what is in MONTHS of trips: rows, valid, and rejected by which rule.
 
@@ -45,9 +44,14 @@ def command(
               taxiway trips yellow:2018-05 --recipe card-tip --rejected rejected/ --plot trips.png
     """
     from taxiway.cli.output import print_json, progress_bars, say
+    from taxiway.errors import MachineError
     from taxiway.inspection import inspect
     from taxiway.trips.months import parse_months
 
+    if plot is not None and not plot.absolute().parent.is_dir():
+        raise MachineError(
+            f"There is no folder {plot.absolute().parent}", "Make it, or choose another file with --plot"
+        )
     with progress_bars() as bars:
         asked = parse_months(months)
         summaries = inspect(asked, recipe, rejected_to=rejected, settings=settings, progress=bars)

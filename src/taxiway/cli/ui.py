@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 
 import click
 
@@ -21,10 +22,12 @@ def command(settings: Settings, port: int) -> None:
     \b
     Example:  taxiway ui --port 5001
     """
-    from taxiway.cli.output import say
+    from taxiway.cli.output import progress_bars, say
     from taxiway.ui import open_pages
 
-    with open_pages(settings, port) as pages:
+    with ExitStack() as opened:
+        with progress_bars() as bars:
+            pages = opened.enter_context(open_pages(settings, port, bars))
         say(pages.address)
         sys.stdout.flush()
         if pages.process is not None:

@@ -1,12 +1,14 @@
-"""What a file of trips is: whole or not, its columns, rows and digest. Touches the disk alone."""
+"""What a file of trips is: whole or not, its columns, rows and digest, read from its ends alone where that will do."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from taxiway.errors import BadData, MachineError
 from taxiway.trips.months import Month
@@ -30,7 +32,7 @@ class MonthFiles:
     month : Month
         What they hold.
     paths : tuple of str
-        Where they are on this machine.
+        Where Spark reads them: on this machine, or in a bucket as ``s3a://…``.
     format : str
         ``parquet`` or ``csv``.
     columns : mapping of str to str or None
@@ -46,6 +48,8 @@ class MonthFiles:
         footers, or a CSV file's bytes.
     synthetic : bool
         Whether the trips were made up.
+    schemas : tuple of pyarrow.Schema
+        What is in each Parquet file, in the order of the paths; None for CSV.
     """
 
     month: Month
@@ -57,6 +61,7 @@ class MonthFiles:
     size: int
     digest: str
     synthetic: bool
+    schemas: tuple[Any, ...] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class FileFacts:
     names: tuple[str, ...]
     columns: Mapping[str, str | None]
     synthetic: bool
+    schema: Any = None
 
 
 def describe(month: Month, layout: Layout, paths: Sequence[Path], source: str) -> MonthFiles:
@@ -83,25 +89,41 @@ def describe(month: Month, layout: Layout, paths: Sequence[Path], source: str) -
         A file that may not be read.
     """
     facts = [read_facts(path, layout, str(path)) for path in paths]
+    return combine(month, [str(path) for path in paths], facts, source)
+
+
+def combine(month: Month, paths: Sequence[str], facts: Sequence[FileFacts], source: str) -> MonthFiles:
+    """Put together what the files of a month said about themselves.
+
+    Raises
+    ------
+    BadData
+        They differ from one another, or hold no row.
+    """
     rows = sum(fact.rows for fact in facts)
     if not rows:
-        raise BadData(f"{paths[0] if len(paths) == 1 else paths[0].parent} holds no trips at all", "Name another month")
+        raise BadData(
+            f"{paths[0] if len(paths) == 1 else paths[0].rpartition('/')[0]} holds no trips at all",
+            "Name another month",
+        )
     odd = next((index for index, fact in enumerate(facts) if fact.columns != facts[0].columns), None)
     if odd is not None:
         raise BadData(
-            f"{paths[odd]} and {paths[0].name} have different columns", "Keep files of one layout in a month's folder"
+            f"{paths[odd]} and {paths[0].rpartition('/')[2]} have different columns",
+            "Keep files of one layout in a month's folder",
         )
     digests = sorted(fact.digest for fact in facts)
     return MonthFiles(
         month=month,
-        paths=tuple(str(path) for path in paths),
-        format="csv" if paths[0].suffix.lower() == ".csv" else "parquet",
+        paths=tuple(paths),
+        format="csv" if paths[0].lower().endswith(".csv") else "parquet",
         columns=facts[0].columns,
         source=source,
         rows=rows,
         size=sum(fact.size for fact in facts),
         digest=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
         synthetic=any(fact.synthetic for fact in facts),
+        schemas=tuple(fact.schema for fact in facts),
     )
 
 
@@ -127,25 +149,29 @@ def read_facts(path: Path, layout: Layout, where: str, kind: str = "") -> FileFa
         It may not be read.
     """
     try:
-        if (kind or path.suffix).lower() == ".csv":
-            return _csv_facts(path, layout, where)
-        return _parquet_facts(path, layout, where)
+        with path.open("rb") as file:
+            return facts_of(file, layout, where, kind or path.suffix)
     except PermissionError as error:
         raise MachineError(f"{where} may not be read", "Change its permissions") from error
 
 
-def _parquet_facts(path: Path, layout: Layout, where: str) -> FileFacts:
+def facts_of(file: BinaryIO, layout: Layout, where: str, kind: str) -> FileFacts:
+    """As `read_facts`, of an open file, wherever it lies."""
+    return (_csv_facts if kind.lower() == ".csv" else _parquet_facts)(file, layout, where)
+
+
+def _parquet_facts(file: BinaryIO, layout: Layout, where: str) -> FileFacts:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    footer = _footer(path, where)
+    footer, size = _footer(file, where)
     try:
-        with pq.ParquetFile(path) as file:
-            metadata = file.metadata
-            names = tuple(file.schema_arrow.names)
+        # Its trips are left out: a footer is all that a Parquet file is opened by.
+        with pq.ParquetFile(BytesIO(_MAGIC + footer + len(footer).to_bytes(4, "little") + _MAGIC)) as described:
+            metadata, schema = described.metadata, described.schema_arrow
     except (pa.ArrowException, OSError) as error:
         raise _broken(where, "its footer cannot be read") from error
-    size = path.stat().st_size
+    names = tuple(schema.names)
     return FileFacts(
         rows=metadata.num_rows,
         size=size,
@@ -153,38 +179,37 @@ def _parquet_facts(path: Path, layout: Layout, where: str) -> FileFacts:
         names=names,
         columns=match_columns(layout, names, where),
         synthetic=SYNTHETIC_KEY.encode() in (metadata.metadata or {}),
+        schema=schema,
     )
 
 
-def _footer(path: Path, where: str) -> bytes:
-    """The bytes that describe a Parquet file, which stand at its end."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        if size < len(_MAGIC) + _TAIL or file.read(len(_MAGIC)) != _MAGIC:
-            raise _broken(where, "it is empty" if not size else "it is not a Parquet file")
-        file.seek(size - _TAIL)
-        tail = file.read(_TAIL)
-        length = int.from_bytes(tail[:4], "little")
-        if tail[4:] != _MAGIC or length > size - _TAIL - len(_MAGIC):
-            raise _broken(where, "it is cut off")
-        file.seek(size - _TAIL - length)
-        return file.read(length)
+def _footer(file: BinaryIO, where: str) -> tuple[bytes, int]:
+    """The bytes that describe a Parquet file, which stand at its end, and its whole length."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    if size < len(_MAGIC) + _TAIL or file.read(len(_MAGIC)) != _MAGIC:
+        raise _broken(where, "it is empty" if not size else "it is not a Parquet file")
+    file.seek(size - _TAIL)
+    tail = file.read(_TAIL)
+    length = int.from_bytes(tail[:4], "little")
+    if tail[4:] != _MAGIC or length > size - _TAIL - len(_MAGIC):
+        raise _broken(where, "it is cut off")
+    file.seek(size - _TAIL - length)
+    return file.read(length), size
 
 
-def _csv_facts(path: Path, layout: Layout, where: str) -> FileFacts:
+def _csv_facts(file: BinaryIO, layout: Layout, where: str) -> FileFacts:
     digest, size, lines, last = hashlib.sha256(), 0, 0, b""
-    with path.open("rb") as file:
-        header = file.readline(_BLOCK)
-        names = _header(header, where)
-        columns = match_columns(layout, names, where)
-        digest.update(header)
-        size += len(header)
-        for line in file:
-            digest.update(line)
-            size += len(line)
-            if line.strip():
-                lines, last = lines + 1, line
+    header = file.readline(_BLOCK)
+    names = _header(header, where)
+    columns = match_columns(layout, names, where)
+    digest.update(header)
+    size += len(header)
+    for line in file:
+        digest.update(line)
+        size += len(line)
+        if line.strip():
+            lines, last = lines + 1, line
     # The last line is where a file that was cut off shows it; years with more values than
     # names exist (green, 2013), with fewer they do not.
     if lines and last.count(b",") < header.count(b","):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taxiway.errors import UsageError, did_you_mean
 from taxiway.recipes.recipe import COLOUR, MONTH
@@ -73,27 +73,30 @@ class _Group:
     colour: str
     format: str
     columns: Mapping[str, str | None]
+    schema: Any
+    """Arrow's schema of Parquet files; None for CSV."""
+
     months: Mapping[str, Month]
     """Path -> month."""
 
 
 def _groups(files: Sequence[MonthFiles]) -> Iterator[_Group]:
     """Put files of equal schema together: a query over one scan starts sooner than a union of many."""
-    found: dict[tuple[str, ...], list[tuple[str, MonthFiles]]] = defaultdict(list)
+    found: dict[tuple[str, ...], list[tuple[str, Any, MonthFiles]]] = defaultdict(list)
     for item in files:
-        for path in item.paths:
-            shape = str(_parquet_schema(path)) if item.format == "parquet" else str(item.month)
+        for path, schema in zip(item.paths, item.schemas, strict=True):
+            shape = str(item.month) if schema is None else str(_types_by_name(schema))
             found[item.month.colour, item.format, str(sorted(item.columns.items(), key=str)), shape].append(
-                (path, item)
+                (path, schema, item)
             )
     for group in found.values():
         # A row tells its month by its file's name, so the names must be plain and differ.
-        names = {Path(path).name for path, _ in group}
+        names = {Path(path).name for path, _, _ in group}
         plain = len(names) == len(group) and all(re.fullmatch(r"[\w.-]+", name) for name in names)
-        for part in [group] if plain else [[pair] for pair in group]:
-            first = part[0][1]
-            months = {path: item.month for path, item in part}
-            yield _Group(first.month.colour, first.format, first.columns, months)
+        for part in [group] if plain else [[file] for file in group]:
+            _, schema, first = part[0]
+            months = {path: item.month for path, _, item in part}
+            yield _Group(first.month.colour, first.format, first.columns, schema, months)
 
 
 def _read_group(spark: SparkSession, group: _Group, layouts: Mapping[str, Layout]) -> DataFrame:
@@ -104,7 +107,7 @@ def _read_group(spark: SparkSession, group: _Group, layouts: Mapping[str, Layout
         raw = spark.read.csv(paths, header=True)
         kinds = dict.fromkeys(raw.columns, "string")
     else:
-        kinds = _spark_types(paths[0], [name for name in group.columns.values() if name])
+        kinds = _spark_types(group.schema, [name for name in group.columns.values() if name])
         # The schema is known: asking Spark to infer it would start a job for each scan.
         raw = spark.read.schema(", ".join(f"`{name}` {kind}" for name, kind in kinds.items())).parquet(*paths)
     return raw.select(
@@ -128,20 +131,17 @@ def _month_of(months: Mapping[str, Month]) -> SparkColumn:
     return F.create_map(*pairs)[F.col("_metadata.file_name")]
 
 
-def _parquet_schema(path: str) -> Mapping[str, object]:
-    import pyarrow.parquet as pq
-
-    schema = pq.read_schema(path)
+def _types_by_name(schema: Any) -> dict[str, Any]:
     return dict(zip(schema.names, schema.types, strict=True))
 
 
-def _spark_types(path: str, names: Sequence[str]) -> dict[str, str]:
+def _spark_types(schema: Any, names: Sequence[str]) -> dict[str, str]:
     """Spark SQL types of a Parquet file's columns; what holds no value at all is left out."""
     import pyarrow as pa
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    schema = _parquet_schema(path)
-    used = pa.schema([(name, schema[name]) for name in names if schema[name] != pa.null()])
+    types = _types_by_name(schema)
+    used = pa.schema([(name, types[name]) for name in names if types[name] != pa.null()])
     return {field.name: field.dataType.simpleString() for field in from_arrow_schema(used, prefer_timestamp_ntz=True)}
 
 

@@ -1,4 +1,4 @@
-"""Months of trips -> files on this machine: found in place, or fetched once and kept, whole or not at all."""
+"""Months of trips -> files that Spark reads: found in place, or fetched once and kept, whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from taxiway.errors import MachineError, NotFound
+from taxiway.errors import MachineError, NotFound, UsageError
 from taxiway.progress import Progress, Silent
 from taxiway.settings import Settings, load_settings
+from taxiway.sharing import S3_SCHEMES, is_seen, master, on_cluster
 from taxiway.trips.months import Month, parse_months
 from taxiway.trips.published import MonthFiles, NotWhole, describe
 from taxiway.trips.reading import layout_of
@@ -20,7 +21,7 @@ from taxiway.trips.schema import LAYOUTS, Layout
 if TYPE_CHECKING:
     from taxiway.trips.download import Wanted
 
-__all__ = ["MonthFiles", "check_source", "fetch"]
+__all__ = ["MonthFiles", "check_seen", "check_source", "fetch"]
 
 PATIENCE = 5.0
 """Seconds that a source has to answer."""
@@ -36,8 +37,9 @@ def fetch(
 ) -> tuple[MonthFiles, ...]:
     """Find or download months of trips, and check that each file is whole.
 
-    A folder is read in place. Anything else is downloaded under the home, once: a month that is
-    there already costs no request, and a download that was interrupted goes on where it stopped.
+    A folder is read in place, and so is a bucket where Spark runs on a cluster. Anything else is
+    downloaded under the home, once: a month that is there already costs no request, and a download
+    that was interrupted goes on where it stopped.
 
     Parameters
     ----------
@@ -77,7 +79,31 @@ def fetch(
     folder = local_folder(options.source_location)
     if folder is not None:
         return tuple(_find(month, layout, folder) for month, layout in wanted.items())
+    if _in_place(options):
+        from taxiway.trips.inplace import find_in_bucket
+
+        return find_in_bucket(_requests(wanted, options), options.source_location, PATIENCE, jobs)
     return _fetch_remote(wanted, options, progress or Silent(), jobs)
+
+
+def check_seen(settings: Settings) -> None:
+    """Refuse trips that the executors of a cluster could not read, before any are fetched.
+
+    Raises
+    ------
+    UsageError
+        They are, or would be kept, in a folder that this machine has for itself.
+    """
+    if _in_place(settings):
+        return
+    folder = local_folder(settings.source_location)
+    if is_seen(settings, folder or settings.home):
+        return
+    kept = "lie in" if folder else "are downloaded to"
+    raise UsageError(
+        f"Trips {kept} {folder or settings.home}, which the executors of {master(settings)} do not see",
+        "Put them into a bucket and name it with --trips-source s3a://bucket, or into a folder under TAXIWAY_SHARED",
+    )
 
 
 def check_source(settings: Settings, *, timeout: float = PATIENCE) -> str:
@@ -141,6 +167,11 @@ def azure_folder(layout: Layout, month: Month) -> str:
     return layout.azure_folder.format(year=month.year, m=month.month, mm=f"{month.month:02d}", month=month.label)
 
 
+def _in_place(settings: Settings) -> bool:
+    """Whether executors read the source themselves."""
+    return on_cluster(settings) and settings.source_location.partition("://")[0].lower() in S3_SCHEMES
+
+
 def _check_published(month: Month, layout: Layout, settings: Settings) -> None:
     if (month.year, month.month) < layout.first:
         first = "-".join(f"{part:02d}" for part in layout.first)
@@ -168,18 +199,24 @@ def _find(month: Month, layout: Layout, folder: Path) -> MonthFiles:
     return describe(month, layout, paths, str(folder))
 
 
-def _fetch_remote(
-    wanted: Mapping[Month, Layout], settings: Settings, progress: Progress, jobs: int
-) -> tuple[MonthFiles, ...]:
-    from taxiway.trips.download import Wanted, download
-    from taxiway.trips.remote import shown
+def _requests(wanted: Mapping[Month, Layout], settings: Settings) -> list[Wanted]:
+    from taxiway.trips.download import Wanted
 
     folder = cache_folder(settings)
-    source = shown(settings.source_location)
-    requests = [
+    return [
         Wanted(month, layout, file_names(layout, month), azure_folder(layout, month), folder)
         for month, layout in wanted.items()
     ]
+
+
+def _fetch_remote(
+    wanted: Mapping[Month, Layout], settings: Settings, progress: Progress, jobs: int
+) -> tuple[MonthFiles, ...]:
+    from taxiway.trips.download import download
+    from taxiway.trips.remote import shown
+
+    source = shown(settings.source_location)
+    requests = _requests(wanted, settings)
     found = {item.month: _cached(item, source, progress) for item in requests}
     missing = [item for item in requests if found[item.month] is None]
     if missing:

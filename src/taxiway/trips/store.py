@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 from taxiway.errors import NotFound, Unreachable
 from taxiway.trips.remote import (
@@ -21,6 +22,9 @@ from taxiway.trips.remote import (
 )
 
 _CHUNK = 4 << 20
+_ENDS = 1 << 16
+"""Bytes fetched at a time of a file whose ends alone are read."""
+
 _S3 = ("s3", "s3a")
 _AZURE = ("abfs", "abfss", "az")
 # The public container of Azure Open Datasets: whoever asks there is nobody in particular.
@@ -75,6 +79,26 @@ class StoreRemote(Remote):
 
         return Stream(start, total, current, read, lambda: None)
 
+    def address(self, name: str) -> str:
+        """Where Spark finds an object, in S3 by the client that Hadoop has for it."""
+        scheme = "s3a" if self._scheme in _S3 else self._scheme
+        return f"{scheme}://{self._root}/{name}"
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[BinaryIO]:
+        """An object as a file that can be searched, in which little is fetched that is not read.
+
+        Raises
+        ------
+        Missing, Broken
+            Inside the block as well.
+        """
+        size = _CHUNK if name.lower().endswith(".csv") else _ENDS
+        path = f"{self._root}/{name}"
+        self._info(path)
+        with self._told(), self._files.open(path, "rb", block_size=size, cache_type="readahead") as file:
+            yield file
+
     def names_in(self, folder: str) -> list[str]:
         """The Parquet objects in a folder, in the order of their names."""
         try:
@@ -91,8 +115,14 @@ class StoreRemote(Remote):
         return known
 
     def _call(self, action: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        try:
+        with self._told():
             return action(*arguments, **named)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in two words what a client of many words says."""
+        try:
+            yield
         except (FileNotFoundError, PermissionError) as error:
             raise Missing(first_line(error)) from error
         except self._lost as error:

@@ -180,11 +180,10 @@ def _remove_leftovers(files: Any, out: str, mine: str) -> None:
             files.ls(bucket, detail=False)
             return
         for place in (path for path in found if _name(path).startswith(_STAGING)):
-            objects = files.find(place, detail=True)
-            newest = max((item["LastModified"] for item in objects.values()), default=None)
-            old = newest is None or newest < datetime.now(UTC) - _ABANDONED
-            if objects and (old or _name(place).startswith(mine)):
-                files.rm(list(objects))
+            # SeaweedFS goes on listing a folder that has nothing in it any more: that is no object.
+            times = [item["LastModified"] for item in files.find(place, detail=True).values() if "LastModified" in item]
+            if times and (max(times) < datetime.now(UTC) - _ABANDONED or _name(place).startswith(mine)):
+                files.rm(place, recursive=True)
 
 
 def _client(out: str) -> Any:

@@ -168,7 +168,7 @@ class Stack:
             for name, content in files.items():
                 data = content.read_bytes() if isinstance(content, Path) else content
                 entry = tarfile.TarInfo(name)
-                entry.size, entry.mode = len(data), 0o644
+                entry.size, entry.mode, entry.mtime = len(data), 0o644, time.time()
                 tar.addfile(entry, io.BytesIO(data))
         self.exec(service, "mkdir", "-p", folder)
         words = ["docker", "exec", "--interactive", self.container(service), "tar", "-x", "-C", folder, "-f", "-"]

@@ -16,6 +16,8 @@ from uuid import uuid4
 import pytest
 import requests
 from containers import PYTHON, ROOT, Completed, Stack, await_condition, docker, images, run
+from mlflow import MlflowClient
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from object_stores import free_ports
 from sweeps import log_model, make_sweep
 
@@ -57,6 +59,12 @@ def settings_of(stack: Stack) -> Settings:
     return load_settings({"profile": "stack", "stack": ROOT, "home": stack.home}, stack.environment, stack.home)
 
 
+def client_of(stack: Stack) -> MlflowClient:
+    """A client that asks this stack for files too: MLflow keeps in mind where it had a model's, by its id."""
+    _artifact_repos_cache.clear()
+    return connect(settings_of(stack))
+
+
 def fill(stack: Stack, *, big: int = 0) -> Content:
     """A sweep with models, two versions, one of them in production, and a file or two."""
     settings, recipe, text = settings_of(stack), f"kept-{uuid4().hex[:8]}", uuid4().hex
@@ -64,7 +72,7 @@ def fill(stack: Stack, *, big: int = 0) -> Content:
     for number in sweep.runs:
         register(recipe, settings, run=number, description=text)
     promote(f"{recipe}/2", settings)
-    client = connect(settings)
+    client = client_of(stack)
     client.log_text(sweep.best, text, "deep/kept é.txt")
     if big:
         file = stack.home / "big.bin"
@@ -75,14 +83,13 @@ def fill(stack: Stack, *, big: int = 0) -> Content:
 
 def assert_there(stack: Stack, content: Content) -> None:
     """Everything that `fill` made, and that one can go on from it."""
-    settings = settings_of(stack)
-    found = models(content.recipe, settings)
+    found = models(content.recipe, settings_of(stack))
     assert [(version.version, version.stage, version.disagreement) for version in found] == [
         (2, "Production", ""),
         (1, "None", ""),
     ]
     assert {version.description for version in found} == {content.text}
-    client = connect(settings)
+    client = client_of(stack)
     for version in found:
         assert "MLmodel" in {file.path for file in client.list_logged_model_artifacts(version.model_id)}
     assert Path(client.download_artifacts(content.run, "deep/kept é.txt", str(stack.home))).read_text() == content.text
@@ -114,7 +121,7 @@ def in_bucket(stack: Stack, word: str, prefix: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def elsewhere(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An empty stack with its own passwords and volumes; on the other S3 server where its image has been made."""
+    """A stack with its own passwords and volumes, empty at first; on the other S3 server where that has been built."""
     other, image = ("minio", "s3_minio") if stack.s3 == "seaweedfs" else ("seaweedfs", "s3")
     made = docker("image", "inspect", f"taxiway/{image}:{images().get('STACK_VERSION', '0.1.0')}", check=False)
     folder = tmp_path_factory.mktemp("elsewhere")
@@ -128,24 +135,16 @@ def elsewhere(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         **dict(zip(names, free_ports(len(names)), strict=True)),
     )
     found.shell("clear")
+    run("sh", "images/secrets.sh", str(found.secrets))
+    found.compose("up", "--detach", "mlflow_server", timeout=600)
+    found.wait_healthy(*NEEDED)
     yield found
     found.shell("clear")
 
 
-@pytest.fixture
-def empty(elsewhere: Stack) -> Stack:
-    """The other stack, without anything in it."""
-    elsewhere.shell("clear")
-    run("sh", "images/secrets.sh", str(elsewhere.secrets))
-    elsewhere.compose("up", "--detach", "mlflow_server", timeout=600)
-    elsewhere.wait_healthy(*NEEDED)
-    return elsewhere
-
-
-@pytest.mark.parametrize("suffix", [".tar", ".tar.zst"])
-def test_a_backup_restores_onto_another_stack(stack: Stack, empty: Stack, tmp_path: Path, suffix: str) -> None:
+def test_a_backup_restores_onto_another_stack(stack: Stack, elsewhere: Stack, tmp_path: Path) -> None:
     content = fill(stack, big=BIG)
-    file = tmp_path / f"backup{suffix}"
+    file = tmp_path / "backup.tar.zst"
     made = backup(stack, file)
     assert made["missing"] == []
     assert made["counts"]["model_versions"] >= 2
@@ -153,67 +152,70 @@ def test_a_backup_restores_onto_another_stack(stack: Stack, empty: Stack, tmp_pa
     assert file.stat().st_mode & 0o077 == 0
     assert "is whole" in taxiway(stack, "restore", file, "--check").stdout
 
-    restored = json.loads(taxiway(empty, "restore", file, "--json").stdout)
+    restored = json.loads(taxiway(elsewhere, "restore", file, "--json").stdout)
 
     assert restored["counts"] == made["counts"]
-    assert_there(empty, content)
+    assert_there(elsewhere, content)
     # Its own passwords, and not those of the stack that the backup is of.
-    url = f"{empty.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1"
-    codes = [requests.get(url, auth=("admin", s.accounts["admin"]), timeout=30).status_code for s in (empty, stack)]
+    url = f"{elsewhere.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1"
+    codes = [requests.get(url, auth=("admin", s.accounts["admin"]), timeout=30).status_code for s in (elsewhere, stack)]
     assert codes == [200, 401]
-    assert fill(empty).recipe
-    assert in_bucket(empty, "list", "") != []
+    assert fill(elsewhere).recipe
+    assert in_bucket(elsewhere, "list", "") != []
 
 
-def test_a_stack_that_holds_something_is_replaced_only_when_asked(stack: Stack, empty: Stack, tmp_path: Path) -> None:
-    content = fill(empty)
+def test_a_stack_that_holds_something_is_replaced_only_when_asked(
+    stack: Stack, elsewhere: Stack, tmp_path: Path
+) -> None:
+    content = fill(elsewhere)
     file = tmp_path / "backup.tar"
-    taxiway(empty, "backup", file)
-    later = fill(empty)
-    said = taxiway(empty, "restore", file, code=7).stderr
+    taxiway(elsewhere, "backup", file)
+    later = fill(elsewhere)
+    said = taxiway(elsewhere, "restore", file, code=7).stderr
     assert "The stack is not empty" in said
-    said = taxiway(empty, "restore", file, "--replace", code=7).stderr
+    said = taxiway(elsewhere, "restore", file, "--replace", code=7).stderr
     assert "Add --yes" in said
-    assert_there(empty, later)
+    assert_there(elsewhere, later)
 
-    restored = json.loads(taxiway(empty, "restore", file, "--replace", "--yes", "--json").stdout)
+    restored = json.loads(taxiway(elsewhere, "restore", file, "--replace", "--yes", "--json").stdout)
 
-    assert_there(empty, content)
-    assert not is_there(empty, later)
+    assert_there(elsewhere, content)
+    assert not is_there(elsewhere, later)
     assert restored["removed"] == restored["replaced"]["objects"] - restored["counts"]["objects"] > 0
-    assert len(in_bucket(empty, "list", "")) == restored["counts"]["objects"]
+    assert len(in_bucket(elsewhere, "list", "")) == restored["counts"]["objects"]
 
 
-def test_a_restore_that_was_killed_is_told_and_begins_anew(stack: Stack, empty: Stack, tmp_path: Path) -> None:
+def test_a_restore_that_was_killed_is_told_and_begins_anew(stack: Stack, elsewhere: Stack, tmp_path: Path) -> None:
     content = fill(stack, big=3 * BIG)
     file = tmp_path / "backup.tar"
     backup(stack, file)
     environment = {
-        **empty.environment,
-        "TAXIWAY_HOME": str(empty.home),
+        **elsewhere.environment,
+        "TAXIWAY_HOME": str(elsewhere.home),
         "TAXIWAY_PROFILE": "stack",
         "TAXIWAY_STACK": str(ROOT),
     }
-    command = [empty.taxiway_command, "stack", "restore", str(file)]
+    command = [elsewhere.taxiway_command, "stack", "restore", str(file), "--replace", "--yes"]
     silent = subprocess.DEVNULL
-    process = subprocess.Popen(command, env=environment, cwd=empty.home, stdin=silent, stdout=silent, stderr=silent)
-    await_condition(lambda: in_bucket(empty, "list", "") != [] or process.poll() is not None, "objects arriving", 60)
+    process = subprocess.Popen(command, env=environment, cwd=elsewhere.home, stdin=silent, stdout=silent, stderr=silent)
+    ask = ("psql", "--tuples-only", "--command", "SELECT datname FROM pg_database")
+    await_condition(lambda: "mlflow_restoring" in elsewhere.exec("db", *ask).stdout, "the restore begun", 120)
     process.send_signal(signal.SIGKILL)
     process.wait()
 
-    assert empty.health("mlflow_server") == "stopped"
-    assert "A restore of backup.tar" in taxiway(empty, "status", code=5).stdout
+    assert elsewhere.health("mlflow_server") == "stopped"
+    assert "A restore of backup.tar" in taxiway(elsewhere, "status", code=5).stdout
     # The container that carried the objects ends with the process that it worked for.
-    label = f"label=com.docker.compose.project={empty.project}"
+    label = f"label=com.docker.compose.project={elsewhere.project}"
     await_condition(
         lambda: "objects" not in docker("ps", "--filter", label, "--format", "{{.Names}}").stdout, "its end", 60
     )
-    taxiway(empty, "restore", file)
-    assert_there(empty, content)
-    assert "A restore of" not in taxiway(empty, "status", code=5).stdout  # JupyterLab does not run here
+    taxiway(elsewhere, "restore", file, "--replace", "--yes")
+    assert_there(elsewhere, content)
+    assert "A restore of" not in taxiway(elsewhere, "status", code=5).stdout  # JupyterLab does not run here
 
 
-def test_a_backup_of_a_stack_that_is_written_to_is_consistent(stack: Stack, empty: Stack, tmp_path: Path) -> None:
+def test_a_backup_of_a_stack_that_is_written_to_is_consistent(stack: Stack, elsewhere: Stack, tmp_path: Path) -> None:
     settings, recipe, stop = settings_of(stack), f"busy-{uuid4().hex[:8]}", threading.Event()
     client = connect(settings)
     experiment = experiment_id(client, settings, recipe)
@@ -236,41 +238,41 @@ def test_a_backup_of_a_stack_that_is_written_to_is_consistent(stack: Stack, empt
         stop.set()
         for writer in writers:
             writer.join(60)
-    taxiway(empty, "restore", tmp_path / "backup.tar")
-    found = models(recipe, settings_of(empty))
+    taxiway(elsewhere, "restore", tmp_path / "backup.tar", "--replace", "--yes")
+    found = models(recipe, settings_of(elsewhere))
     assert len(found) > 3
-    client = connect(settings_of(empty))
+    client = client_of(elsewhere)
     for version in found:
         assert "MLmodel" in {file.path for file in client.list_logged_model_artifacts(version.model_id)}, version
 
 
-def test_a_version_that_has_lost_its_files_is_named(stack: Stack, empty: Stack, tmp_path: Path) -> None:
-    content = fill(empty)
-    version = models(content.recipe, settings_of(empty))[0]
-    location = connect(settings_of(empty)).get_logged_model(version.model_id).artifact_location
+def test_a_version_that_has_lost_its_files_is_named(stack: Stack, elsewhere: Stack, tmp_path: Path) -> None:
+    content = fill(elsewhere)
+    version = models(content.recipe, settings_of(elsewhere))[0]
+    location = connect(settings_of(elsewhere)).get_logged_model(version.model_id).artifact_location
     prefix = location.removeprefix("mlflow-artifacts:/").lstrip("/")
-    assert in_bucket(empty, "delete", prefix)
+    assert in_bucket(elsewhere, "delete", prefix)
 
-    said = taxiway(empty, "backup", tmp_path / "backup.tar", code=7).stderr
+    said = taxiway(elsewhere, "backup", tmp_path / "backup.tar", code=7).stderr
     assert f"({version.model_id}) has no files in the bucket, and 1 more" in said
     assert list(tmp_path.iterdir()) == []
 
-    made = json.loads(taxiway(empty, "backup", tmp_path / "backup.tar", "--incomplete", "--json").stdout)
+    made = json.loads(taxiway(elsewhere, "backup", tmp_path / "backup.tar", "--incomplete", "--json").stdout)
     assert f"{version} has no files in the bucket" in made["missing"]
-    taxiway(empty, "restore", tmp_path / "backup.tar", "--replace", "--yes")
+    taxiway(elsewhere, "restore", tmp_path / "backup.tar", "--replace", "--yes")
 
 
-def test_a_damaged_backup_changes_nothing(stack: Stack, empty: Stack, tmp_path: Path) -> None:
-    content = fill(empty)
+def test_a_damaged_backup_changes_nothing(stack: Stack, elsewhere: Stack, tmp_path: Path) -> None:
+    content = fill(elsewhere)
     file = tmp_path / "backup.tar"
-    backup(empty, file)
+    backup(elsewhere, file)
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    started = empty.inspect("mlflow_server")["State"]["StartedAt"]
-    assert "is damaged" in taxiway(empty, "restore", file, "--replace", "--yes", code=4).stderr
-    assert empty.inspect("mlflow_server")["State"]["StartedAt"] == started
-    assert_there(empty, content)
+    started = elsewhere.inspect("mlflow_server")["State"]["StartedAt"]
+    assert "is damaged" in taxiway(elsewhere, "restore", file, "--replace", "--yes", code=4).stderr
+    assert elsewhere.inspect("mlflow_server")["State"]["StartedAt"] == started
+    assert_there(elsewhere, content)
 
 
 def test_an_embedded_store_is_imported_by_the_account_of_the_profile(stack: Stack, tmp_path: Path) -> None:

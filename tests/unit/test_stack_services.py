@@ -53,7 +53,7 @@ def test_what_inspect_says_is_read() -> None:
         "RestartCount": 2,
         "Config": {
             "Image": "taxiway/mlflow_server:0.1.0",
-            "Labels": {"com.docker.compose.service": "mlflow_server", "com.docker.compose.oneoff": "False"},
+            "Labels": {"com.docker.compose.service": "mlflow_server"},
         },
         "State": {
             "Status": "running",
@@ -66,8 +66,7 @@ def test_what_inspect_says_is_read() -> None:
             {"Type": "bind", "Destination": "/run/secrets/s3_mlflow"},
         ],
     }
-    oneoff = {**document, "Config": {**document["Config"], "Labels": {"com.docker.compose.oneoff": "True"}}}
-    found = containers_of([document, oneoff])["mlflow_server"]
+    found = containers_of([document])["mlflow_server"]
     assert found == Container(
         "0a1b",
         "mlflow_server",

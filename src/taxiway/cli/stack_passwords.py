@@ -46,8 +46,8 @@ def command(settings: Settings, names: tuple[str, ...], change: bool, show: str 
     if as_json:
         print_json([_document(secret) for secret in found])
         return
-    columns = ("name", "opens", "file", "changed", "used by")
-    print_table("Changed" if change else "Secrets", columns, [_row(secret) for secret in found])
+    title = f"{'Changed' if change else 'Secrets'}: files of {found[0].file.parent}"
+    print_table(title, ("file", "opens", "changed", "used by"), [_row(secret) for secret in found])
     if services:
         say(f"Restarted with what is new: {', '.join(services)}.")
     if any(secret.unfinished for secret in found):
@@ -76,4 +76,4 @@ def _document(secret: Secret) -> dict[str, Any]:
 
 def _row(secret: Secret) -> tuple[Any, ...]:
     changed = f"{secret.changed.astimezone():%Y-%m-%d %H:%M}" if secret.changed else "not made yet"
-    return (secret.name, secret.purpose, str(secret.file), changed, ", ".join(secret.services))
+    return (secret.name, secret.purpose, changed, ", ".join(secret.services))

@@ -20,6 +20,9 @@ from taxiway.stack.faults import explain, explain_daemon, last_line
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
+# Compose v2 puts the labels of project and service on the images that it builds as well, and every container
+# that anybody makes of one inherits them. This one only a container of Compose's own has (seen in 2.40).
+_OF_COMPOSE = "com.docker.compose.oneoff"
 PATIENCE = 60.0
 """Seconds that Docker has for an answer; what takes longer is begun with `Docker.begin`."""
 
@@ -113,15 +116,29 @@ class Docker:
         NotFound
             It does not run.
         """
-        filters = [f"--filter=label={self.label}", f"--filter=label={SERVICE_LABEL}={service}"]
-        found = self.run("ps", "--quiet", "--no-trunc", *filters).split()
+        found = self.ps("{{.ID}}", "--no-trunc", f"--filter=label={SERVICE_LABEL}={service}")
         if not found:
             raise NotFound(f"The service {service} of the stack does not run", "Start it: taxiway stack up")
         return found[0]
 
+    def ps(self, shape: str, *words: str, beside: bool = False) -> list[str]:
+        """One line for each running container of this stack's services.
+
+        Parameters
+        ----------
+        shape : str
+            A template of Docker's.
+        *words : str
+            More options of ``docker ps``, ``--all`` for those that do not run too.
+        beside : bool
+            Those too that ``compose run`` made beside the services.
+        """
+        filters = [f"--filter=label={self.label}", f"--filter=label={_OF_COMPOSE}{'' if beside else '=False'}"]
+        return self.run("ps", f"--format={shape}", *filters, *words).split()
+
     def containers(self) -> list[dict[str, Any]]:
-        """Everything that Docker knows of this stack's containers, stopped ones too."""
-        ids = self.run("ps", "--all", "--quiet", "--no-trunc", f"--filter=label={self.label}").split()
+        """Everything that Docker knows of the containers of this stack's services, stopped ones too."""
+        ids = self.ps("{{.ID}}", "--all", "--no-trunc")
         if not ids:
             return []
         done = self._call(("docker", "inspect", "--type=container", *ids), None, PATIENCE)

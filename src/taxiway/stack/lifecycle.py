@@ -9,13 +9,14 @@ from pathlib import Path
 from taxiway.errors import NotFound, Refused, UsageError, did_you_mean
 from taxiway.settings import S3_SERVERS, STACK_CHOICES, Settings, StackSettings
 from taxiway.stack.checks import check_ports, check_resources
-from taxiway.stack.docker import Docker, find_docker
+from taxiway.stack.docker import SERVICE_LABEL, Docker, find_docker
 from taxiway.stack.passwords import SECRETS, finish_rotation
 from taxiway.stack.running import PATIENCE, Job, Unwatched, Watch, changing, make_secrets
 from taxiway.stack.services import View
 
 ACCOUNTS = ("admin", "taxiway", "reader")
 _CLUSTER = ("cluster",)
+_SERVICE = f'{{{{.Label "{SERVICE_LABEL}"}}}}'
 _STOPPING = 180.0
 
 
@@ -121,7 +122,7 @@ def up(
     """
     docker = choose(find_docker(_with_s3(settings, s3)), cluster)
     check_ports(docker)
-    if not docker.run("ps", "--quiet", f"--filter=label={docker.label}"):
+    if not docker.ps("{{.ID}}"):
         check_resources(docker, watch or Unwatched())
     with changing(settings):
         make_secrets(docker)
@@ -159,8 +160,7 @@ def choose(docker: Docker, cluster: bool = False) -> Docker:
 
 def with_cluster(docker: Docker) -> Docker:
     """Docker set on the cluster's services too, where there are containers of theirs."""
-    shape = '--format={{.Label "com.docker.compose.service"}}'
-    services = docker.run("ps", "--all", f"--filter=label={docker.label}", shape).split()
+    services = docker.ps(_SERVICE, "--all")
     return replace(docker, profiles=_CLUSTER) if any(name.startswith("spark_") for name in services) else docker
 
 
@@ -197,8 +197,7 @@ def down(settings: Settings) -> tuple[str, ...]:
     """
     docker = with_cluster(find_docker(settings))
     with changing(settings):
-        shape = '--format={{.Label "com.docker.compose.service"}}'
-        running = docker.run("ps", f"--filter=label={docker.label}", shape).split()
+        running = docker.ps(_SERVICE)
         if running:
             docker.compose("stop", patience=_STOPPING)
     return tuple(sorted(running))
@@ -248,8 +247,7 @@ def plan_clear(settings: Settings) -> Clearing:
         Docker or Compose is missing or does not answer.
     """
     docker = find_docker(settings)
-    shape = "--format={{.Names}}"
-    containers = docker.run("ps", "--all", f"--filter=label={docker.label}", shape).split()
+    containers = docker.ps("{{.Names}}", "--all", beside=True)
     return Clearing(
         docker,
         tuple(sorted(containers)),

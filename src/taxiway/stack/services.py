@@ -171,17 +171,9 @@ class View:
 
 
 def containers_of(documents: Sequence[Mapping[str, Any]]) -> dict[str, Container]:
-    """The container of each service, from what ``docker inspect`` says.
-
-    Those that ``compose run`` made beside the stack are left out.
-    """
-    found = {}
-    for document in documents:
-        labels = document["Config"]["Labels"]
-        if labels.get("com.docker.compose.oneoff", "False").lower() != "true":
-            container = _container(document, labels[SERVICE_LABEL])
-            found[container.service] = container
-    return found
+    """The container of each service, from what ``docker inspect`` says."""
+    found = [_container(document) for document in documents]
+    return {container.service: container for container in found}
 
 
 def look(
@@ -272,13 +264,13 @@ def _why(container: Container, log_of: Callable[[str], str]) -> str:
     return log_of(container.id) or f"it ended with code {container.exit_code} and wrote nothing"
 
 
-def _container(document: Mapping[str, Any], service: str) -> Container:
+def _container(document: Mapping[str, Any]) -> Container:
     state = document["State"]
     health = state.get("Health") or {}
     checks = health.get("Log") or []
     return Container(
         id=document["Id"],
-        service=service,
+        service=document["Config"]["Labels"][SERVICE_LABEL],
         image=document["Config"]["Image"],
         status=state["Status"],
         exit_code=state.get("ExitCode", 0),

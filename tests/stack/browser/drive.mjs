@@ -62,6 +62,9 @@ async function login(page, { url, token }, shoot) {
 async function notebooks(page, { url, token, names }, shoot) {
   await page.goto(`${url}/lab?token=${token}`);
   await page.locator('#jp-main-dock-panel').waitFor();
+  // JupyterLab asks when a cell is run before its kernel has said that it is there.
+  const question = page.locator('.jp-Dialog', { hasText: 'Select Kernel' });
+  await page.addLocatorHandler(question, () => question.getByRole('button', { name: 'Select', exact: true }).click());
   for (const name of names) {
     await openNotebook(page, url, name);
     await runAllCells(page);
@@ -74,7 +77,7 @@ async function notebooks(page, { url, token, names }, shoot) {
 async function openNotebook(page, url, name) {
   await page.goto(`${url}/lab/tree/work/${name}?reset`);
   await page.locator(`${NOTEBOOK} .jp-Cell`).first().waitFor();
-  await idle(page);
+  await page.locator('#jp-main-statusbar', { hasText: /\| Idle/ }).waitFor();
 }
 
 async function runAllCells(page) {

@@ -87,10 +87,11 @@ def test_status_has_health_version_data_and_memory(stack: Stack) -> None:
 def test_a_service_that_is_not_well_is_told_with_its_reason_and_up_mends_it(stack: Stack, logged: str) -> None:
     docker("stop", stack.container("s3"))
     await_condition(
-        lambda: status(stack, 5)["mlflow_server"]["detail"] != "", "MLflow's health check notices", within=60
+        lambda: status(stack, 5)["mlflow_server"]["state"] == "failing", "MLflow's health check notices", within=90
     )
     rows = status(stack, 5)
     assert rows["s3"]["state"] == "stopped"
+    assert rows["mlflow_server"]["detail"]
     said(stack.taxiway("stack", "up", timeout=600))
     assert status(stack)["s3"]["state"] == "healthy"
 

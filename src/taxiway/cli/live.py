@@ -13,6 +13,7 @@ from rich.text import Text
 from taxiway.errors import Interrupted
 from taxiway.stack.services import View
 
+_WIDEST = len("building")
 _STYLES = {"healthy": "green", "done": "green", "running": "green", "failed": "bold red", "stopped": "dim"}
 
 
@@ -79,15 +80,16 @@ class Services:
             self._live.stop()
             self._live = None
 
-    def _write(self, message: str, style: str | None = None) -> None:
-        self._screen.print(message, style=style, highlight=False, markup=False, soft_wrap=True)
+    def _write(self, message: str, style: str = "") -> None:
+        # The style is the text's own: given to `print` it would colour the table beneath it as well.
+        self._screen.print(Text(message, style=style), soft_wrap=True)
 
 
 def _table(views: Sequence[View]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    table = Table.grid(padding=(0, 2), expand=True)
+    table.add_column(width=max((len(view.service) for view in views), default=0))
+    table.add_column(width=_WIDEST)
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for view in views:
         style = _STYLES.get(view.state, "yellow")
         table.add_row(view.service, Text(view.state, style=style), Text(view.detail))

@@ -16,6 +16,9 @@ MOST_RESTARTS = 3
 """After so many restarts a service is taken for failed: the database may make MLflow start twice."""
 
 
+_MOST_FAILURES = 2  # one may be the hiccup of a busy machine
+
+
 @dataclass(frozen=True)
 class Service:
     """One service, as ``compose.yaml`` has it; a test compares the two.
@@ -125,6 +128,8 @@ class Container:
         ``starting``, ``healthy``, ``unhealthy``; empty when it has no health check.
     health_output : str
         The last line of its last health check.
+    failures : int
+        How many health checks in a row have failed; Docker calls it healthy until there are many.
     restarts : int
         How often Docker has restarted it.
     started : datetime, optional
@@ -141,6 +146,7 @@ class Container:
     error: str = ""
     health: str = ""
     health_output: str = ""
+    failures: int = 0
     restarts: int = 0
     started: datetime | None = None
     volumes: tuple[str, ...] = ()
@@ -155,7 +161,8 @@ class View:
     service : str
     state : str
         ``building``, ``waiting``, ``created``, ``starting``, ``working`` (a one-shot), ``running``
-        (without a health check), ``healthy``, ``done``, ``stopped``, ``paused`` or ``failed``.
+        (without a health check), ``healthy``, ``failing`` (it was healthy), ``done``, ``stopped``,
+        ``paused`` or ``failed``.
     detail : str
         What it waits for, or why it is not healthy.
     """
@@ -244,7 +251,8 @@ def _running(name: str, container: Container) -> View:
     if not container.health:
         return View(name, "working" if _one_shot(name) else "running")
     if container.health == "healthy":
-        return View(name, "healthy")
+        failing = container.failures >= _MOST_FAILURES
+        return View(name, "failing", container.health_output) if failing else View(name, "healthy")
     state = "failed" if container.health == "unhealthy" else "starting"
     return View(name, state, container.health_output)
 
@@ -277,6 +285,7 @@ def _container(document: Mapping[str, Any]) -> Container:
         error=last_line(state.get("Error", "")),
         health=health.get("Status", "").replace("none", ""),
         health_output=last_line(checks[-1].get("Output", "")) if checks else "",
+        failures=health.get("FailingStreak", 0),
         restarts=document.get("RestartCount", 0),
         started=_moment(state.get("StartedAt", "")),
         volumes=tuple(mount["Destination"] for mount in document.get("Mounts", ()) if mount["Type"] == "volume"),

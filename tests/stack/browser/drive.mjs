@@ -32,12 +32,14 @@ async function main() {
   page.setDefaultTimeout(MINUTE);
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
+  page.on('response', (answer) => answer.status() >= 500 && errors.push(`${answer.status()} ${answer.url()}`));
   const shoot = (name) => wish.screenshots && page.screenshot({ path: `${wish.screenshots}/${name}.png` });
   try {
     const seen = await chosen(page, wish, shoot);
     console.log(JSON.stringify({ ...seen, errors }));
   } catch (error) {
     if (wish.failure) await page.screenshot({ path: wish.failure });
+    for (const fault of errors) console.error(`in the page: ${fault}`);
     throw error;
   } finally {
     await browser.close();
@@ -68,8 +70,10 @@ async function notebooks(page, { url, token, names }, shoot) {
   for (const name of names) {
     await openNotebook(page, url, name);
     await runAllCells(page);
-    await shoot(`jupyterlab-${name.replace('.ipynb', '')}`);
     await save(page);
+    // Where there is something to see: the last picture that the notebook drew.
+    await page.locator(`${NOTEBOOK} .jp-RenderedImage img`).last().scrollIntoViewIfNeeded();
+    await shoot(`jupyterlab-${name.replace('.ipynb', '')}`);
   }
   return {};
 }
@@ -100,6 +104,7 @@ async function idle(page) {
 async function save(page) {
   await page.locator('.lm-MenuBar-item', { hasText: /^File$/ }).click();
   await page.locator('li[data-command="docmanager:save"]').click();
+  await page.locator('.lm-TabBar-tab.jp-mod-dirty').waitFor({ state: 'detached' });
 }
 
 // --- MLflow ---

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from tempfile import NamedTemporaryFile
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -119,8 +120,11 @@ class MinIO:
         document = policy(tenant.bucket)
         # MinIO lets every user make further keys for himself, unless he is denied it.
         document["Statement"].append({"Effect": "Deny", "Action": ["admin:CreateServiceAccount"]})
-        with _plainly():
-            self._admin.policy_add(name, policy=document)
+        with _plainly(), NamedTemporaryFile("w", suffix=".json") as file:
+            # All versions of MinIO's client take a file; only some take a document.
+            json.dump(document, file)
+            file.flush()
+            self._admin.policy_add(name, file.name)
             self._admin.user_add(tenant.key.id, tenant.key.secret)
             self._admin.policy_set(name, user=tenant.key.id)
         for former in self.key_ids(tenant) - {tenant.key.id}:

@@ -24,6 +24,7 @@ Successfully built 0a1b2c3d
 Successfully tagged taxiway/s3:0.1.0
 Building mlflow_server
 Step 4/9 : COPY requirements.lock /tmp/
+Successfully built mlflow-taxiway
 """
 
 

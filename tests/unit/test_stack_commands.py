@@ -16,7 +16,7 @@ from taxiway.errors import Interrupted, MachineError
 from taxiway.progress import Silent
 from taxiway.settings import S3_SERVERS
 from taxiway.stack import checks
-from taxiway.stack.docker import parse_lines
+from taxiway.stack.docker import parse_lines, profiles_of
 from taxiway.stack.passwords import SECRETS
 from taxiway.stack.services import View
 from taxiway.stack.status import parse_size
@@ -152,6 +152,24 @@ def test_sizes_are_read_as_docker_writes_them(text: str, number: int | None) -> 
 )
 def test_sizes_are_written_as_people_read_them(number: int | None, text: str | None) -> None:
     assert size(number) == text
+
+
+CONFIG = """\
+services:
+  db:
+    image: postgres:18.6-trixie
+  spark_master:
+    image: taxiway/jupyterlab_spark:0.1.0
+    profiles:
+    - cluster
+    read_only: true
+"""
+
+
+def test_the_services_of_a_profile_are_told_from_the_others() -> None:
+    assert profiles_of(CONFIG, "db") == set()
+    assert profiles_of(CONFIG, "spark_master") == {"cluster"}
+    assert profiles_of(CONFIG, "nobody") == set()
 
 
 def test_json_comes_as_lines_or_as_a_list() -> None:

@@ -13,7 +13,7 @@ _PULL = re.compile(r"^\s*(?:✔\s*)?(?:Image )?([\w./:-]+)\s+(Pulling|Pulled)\b"
 # The builder of Compose 1.29.
 _OLD_BEGIN = re.compile(r"^Building ([\w-]+)\s*$")
 _OLD_STEP = re.compile(r"^Step (\d+)/(\d+) :")
-_OLD_END = re.compile(r"^Successfully (?:tagged|built)")
+_OLD_END = re.compile(r"^Successfully tagged ")  # "Successfully built" is what pip writes too
 _OLD_PULL = re.compile(r"^Pulling ([\w-]+) \(")
 
 

@@ -158,11 +158,16 @@ class Docker:
 
     def services(self) -> tuple[str, ...]:
         """The services of the compose files, those of a profile only where it is switched on."""
-        return tuple(self.compose("config", "--services").split())
+        names = self.compose("config", "--services").split()
+        if self.compose_version >= (2, 0):
+            return tuple(names)
+        # Compose 1.29 lists those of every profile.
+        config, asked = self.compose("config"), self.environment.get("COMPOSE_PROFILES", "").split(",")
+        return tuple(name for name in names if not (of := profiles_of(config, name)) or of & set(asked))
 
     def image_of(self, service: str) -> str:
         """The image that a service is to run, as the compose files name it; empty when there is no such service."""
-        found = re.search(rf"^  {re.escape(service)}:\n(?:    .*\n)*?    image: (\S+)", self.compose("config"), re.M)
+        found = re.search(r"^    image: (\S+)", _section(self.compose("config"), service), re.MULTILINE)
         return found[1] if found else ""
 
     def last_log_line(self, container: str) -> str:
@@ -291,6 +296,17 @@ def parse_lines(text: str) -> list[dict[str, Any]]:
     if stripped.startswith("["):
         return list(json.loads(stripped))
     return [json.loads(line) for line in stripped.splitlines() if line.strip()]
+
+
+def profiles_of(config: str, service: str) -> set[str]:
+    """The profiles of a service, from what ``compose config`` writes."""
+    found = re.search(r"^    profiles:\n((?: +- .*\n)+)", _section(config, service), re.MULTILINE)
+    return set(re.findall(r"- (\S+)", found[1])) if found else set()
+
+
+def _section(config: str, service: str) -> str:
+    found = re.search(rf"^  {re.escape(service)}:\n((?:    .*\n)*)", config, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _find_compose() -> tuple[tuple[str, ...], tuple[int, int]]:

@@ -119,7 +119,9 @@ clear() {
   fi
   # By their label and not by today's compose files: what another choice of S3 server left goes too.
   label="label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"
-  for container in $(docker ps --all --quiet --filter "$label"); do docker rm --force --volumes "$container" >/dev/null; done
+  # Compose labels the images it builds as well, and whatever anybody starts from one inherits that: only its own
+  # containers have the second label.
+  for container in $(docker ps --all --quiet --filter "$label" --filter label=com.docker.compose.oneoff); do docker rm --force --volumes "$container" >/dev/null; done
   for network in $(docker network ls --quiet --filter "$label"); do docker network rm "$network" >/dev/null; done
   for volume in $(docker volume ls --quiet --filter "$label"); do docker volume rm "$volume" >/dev/null; done
   rm -rf "$STACK_SECRETS"

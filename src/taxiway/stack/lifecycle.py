@@ -233,7 +233,9 @@ def logs(
         raise UsageError(f"The stack has no service '{service}'", did_you_mean(service, known))
     words = ["logs", "--no-color", f"--tail={'all' if tail is None else tail}"]
     words += ["--follow"] if follow else []
-    yield from docker.stream(*words, *filter(None, [service]))
+    lines = docker.stream(*words, *filter(None, [service]))
+    # Compose 1.29 first says whose logs they are.
+    yield from (line for line in lines if not line.startswith("Attaching to "))
 
 
 def plan_clear(settings: Settings) -> Clearing:

@@ -21,10 +21,11 @@ from werkzeug.datastructures import Authorization
 from taxiway_mlflow.stores import Stores
 
 HEALTH = "/health/stores"
-# Jobs and what starts them, webhooks, the gateway to language models, the assistant, MCP servers.
+# Jobs and what starts them, webhooks, the gateway to language models, the assistant, MCP servers. Not gateway-proxy:
+# MLflow's pages ask it for endpoints, and without a target of its own, as here, it names none and goes nowhere.
 _CLOSED = re.compile(
     r"/gateway(/.*)?"
-    r"|/(ajax-)?api/\d\.\d/(mlflow/)?(assistant|demo|gateway|gateway-proxy|genai|issues/invoke|jobs|mcp-servers"
+    r"|/(ajax-)?api/\d\.\d/(mlflow/)?(assistant|demo|gateway|genai|issues/invoke|jobs|mcp-servers"
     r"|prompt-optimization|runs/create-promptlab-run|scorer/invoke|scorers/online-configs?|webhooks)(/.*)?",
     re.DOTALL,
 )

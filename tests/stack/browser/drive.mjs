@@ -109,17 +109,25 @@ async function save(page) {
 
 // --- MLflow ---
 
+// It opens in the mode of another trade, with an assistant beside it that this server does not offer.
+async function openMlflow(page, address) {
+  await page.goto(`${address}?workflowType=machine_learning`);
+  await page.locator('[data-component-id="mlflow.assistant.chat_panel.close"]').click();
+}
+
 async function runs(page, { url, experiment, names }, shoot) {
-  // MLflow opens in the mode of another trade.
-  await page.goto(`${url}/#/experiments/${experiment}/runs?workflowType=machine_learning`);
+  await openMlflow(page, `${url}/#/experiments/${experiment}/runs`);
+  // A sweep's candidates lie under it.
+  await page.locator('.ag-cell', { hasText: 'sweep' }).getByRole('button').first().click();
   for (const name of names) await page.getByText(name, { exact: true }).first().waitFor();
   await shoot('mlflow-runs');
   for (const name of names) {
-    const row = page.locator('.ag-center-cols-container, .ag-pinned-left-cols-container, [role=row]').filter({ hasText: name });
+    const row = page.getByRole('row').filter({ has: page.getByText(name, { exact: true }) });
     await row.locator('input[type=checkbox]').first().check();
   }
   await page.getByTestId('runs-compare-button').click();
   await page.waitForURL(/compare-runs/);
+  await page.getByText('Model training').click();
   for (const name of names) await page.getByText(name).first().waitFor();
   await shoot('mlflow-compare');
   const text = await page.locator('body').innerText();
@@ -127,24 +135,27 @@ async function runs(page, { url, experiment, names }, shoot) {
 }
 
 async function registry(page, { url, model, version }, shoot) {
-  await page.goto(`${url}/#/models/${model}?workflowType=machine_learning`);
-  const table = page.getByTestId('model-version-table').or(page.getByRole('table')).first();
+  await openMlflow(page, `${url}/#/models/${model}`);
+  const table = page.getByRole('table').filter({ hasText: 'Registered at' });
   await table.getByText(`Version ${version}`).first().waitFor();
   const aliases = await table.innerText();
+  await shoot('mlflow-versions');
   // Stages are shown by the older of MLflow's two views of the registry.
   await page.getByRole('switch').first().click();
   const dialog = page.getByRole('dialog');
-  if (await dialog.count()) await dialog.getByRole('button', { name: /disable|confirm|ok/i }).click();
+  await dialog.getByRole('button', { name: 'Disable' }).click();
+  await dialog.waitFor({ state: 'detached' });
   const row = page.getByRole('row').filter({ hasText: `Version ${version}` });
   await row.getByText('Production').waitFor();
-  await shoot('mlflow-versions');
+  await shoot('mlflow-stages');
   return { versions: await table.innerText(), aliases, stage: await row.getByText('Production').innerText() };
 }
 
 async function download(page, { url, experiment, run, artifact, to }, shoot) {
-  await page.goto(`${url}/#/experiments/${experiment}/runs/${run}/artifacts?workflowType=machine_learning`);
+  await openMlflow(page, `${url}/#/experiments/${experiment}/runs/${run}/artifacts`);
   await page.getByText(artifact, { exact: true }).first().click();
   const button = page.locator('[data-component-id="codegen_mlflow_app_src_experiment-tracking_components_artifactview.tsx_337"]');
+  await page.getByText('"name"').first().waitFor();
   await shoot('mlflow-artifacts');
   const started = page.waitForEvent('download');
   await button.click();

@@ -8,7 +8,7 @@
     ├── BadData             4   trips that cannot be read or used
     ├── Unreachable         5   a source of trips or a server that does not answer
     ├── MachineError        6   Java, Docker, memory, disk, permissions
-    ├── Refused             7   what would harm something in use
+    ├── Refused             7   what would harm something in use, or load foreign files as a model
     └── RecipeError         8   a recipe that cannot be run
     Interrupted           130   Ctrl-C, or a request to terminate
 
@@ -69,7 +69,7 @@ class MachineError(TaxiwayError):
 
 
 class Refused(TaxiwayError):
-    """The request would harm something that is in use."""
+    """The request would harm something that is in use, or load a model with foreign files."""
 
     exit_code = 7
 

@@ -13,6 +13,7 @@ from taxiway.recipes.document import read_document
 from taxiway.scratch import private_folder
 from taxiway.sharing import check_shared, load_model, on_cluster
 from taxiway.versions import production_version
+from taxiway.vetting import MLMODEL, vet_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from taxiway.versions import Version
 
 _RECIPE_FILE = "recipe.json"
-_MODEL_FILE = "MLmodel"
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ def downloaded(name: str, settings: Settings) -> Iterator[Download]:
     ------
     NotFound
         No such model, none of its versions is in production, or its files are gone.
+    Refused
+        Its files are not what training saves.
     Unreachable
         The server does not answer.
     """
@@ -111,9 +113,10 @@ def downloaded(name: str, settings: Settings) -> Iterator[Download]:
         version = production_version(name, settings)
         recipe = _download_artifact(version, f"runs:/{version.run_id}/{_RECIPE_FILE}", folder, _RECIPE_FILE)
         model = _download_artifact(version, version.uri, folder, "model")
-        if not (model / _MODEL_FILE).is_file():
+        if not (model / MLMODEL).is_file():
             # What `mlflow gc` removed downloads as an empty folder, without an error (seen in 3.17).
             raise _gone(version, f"{version.uri} is empty")
+        vet_model(model, str(version))
         yield Download(version, read_document(json.loads(recipe.read_text(encoding="utf-8"))), model, settings)
 
 

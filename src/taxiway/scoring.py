@@ -138,7 +138,8 @@ def score(
     MachineError
         `out` cannot be written.
     Refused
-        Another scoring is writing to `out`, or a partition there holds something else.
+        Another scoring is writing to `out`, a partition there holds something else, or the version's
+        files are not what training saves.
     """
     began = time.monotonic()
     name, number = parse_model(recipe_name)

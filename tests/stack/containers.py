@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import requests
@@ -39,6 +40,21 @@ def images() -> dict[str, str]:
 def inside(script: str) -> str:
     """The text of a script that runs in a container."""
     return (HERE / "inside" / script).read_text(encoding="utf-8")
+
+
+class Begun(subprocess.Popen[str]):
+    """A command that runs in a container; ``end`` ends it there, where the end of ``docker exec`` would leave it."""
+
+    def __init__(self, container: str, *command: str) -> None:
+        self._container, self._number = container, f"/tmp/begun-{uuid4().hex}"  # noqa: S108  # in the container
+        recorded = ("sh", "-c", 'echo $$ >"$0"; exec "$@"', self._number, *command)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        super().__init__(("docker", "exec", container, *recorded), text=True, **pipes)
+
+    def end(self) -> None:
+        if self.poll() is None:
+            docker("exec", self._container, "sh", "-c", f"kill -KILL $(cat {self._number})", check=False)
+            self.wait(60)
 
 
 @dataclass(frozen=True)
@@ -150,12 +166,9 @@ class Stack:
         words = ("docker", "exec", "--interactive", self.container(service), *command)
         return run(*words, input=input, timeout=timeout, check=check)
 
-    def begin(self, service: str, *command: str) -> subprocess.Popen[str]:
+    def begin(self, service: str, *command: str) -> Begun:
         """Start a command in a service's container and go on."""
-        words = ["docker", "exec", self.container(service), *command]
-        return subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
-        )
+        return Begun(self.container(service), *command)
 
     def python(self, service: str, script: str, *arguments: str, timeout: float = 120) -> Any:
         """Run a script of the folder `inside` in a service's container; what it prints, read as JSON."""

@@ -106,7 +106,7 @@ def test_a_worker_killed_in_a_training_costs_time_and_nothing_else(cluster: Stac
         cluster.kill("spark_worker_1")
         out, err = training.communicate(timeout=600)
     finally:
-        training.kill()
+        training.end()
         cluster.revive("spark_worker_1")
 
     assert training.returncode == 0, err

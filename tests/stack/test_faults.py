@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import uuid4
 
 import pytest
-from containers import PYTHON, Stack, await_condition, docker, inside, void
+import requests
+from containers import PYTHON, SERVICES, Begun, Stack, await_condition, docker, inside, void
 
 PATIENCE = 60.0
 """Seconds within which a command that cannot go on has to say so."""
 
+RECIPE = "tip"
 TRAIN = ("--train", "yellow:2018-01", "--holdout", "yellow:2018-02", "--grid", "regParam=0.01,0.1")
 
 
 @dataclass
-class Training:
-    """A `taxiway train` in JupyterLab's container, and how it ended."""
+class Command:
+    """A `taxiway` command in JupyterLab's container, and how it ended."""
 
-    process: subprocess.Popen[str]
+    process: Begun
     ended: float = 0.0
     said: str = ""
     printed: str = ""
@@ -38,9 +43,9 @@ class Training:
     def finish(self, fault: float) -> bool:
         """Wait for its end: True when it succeeded, False when it failed in time and in one clear line."""
         self.watch.join(300)
-        assert not self.watch.is_alive(), "the training hangs"
+        assert not self.watch.is_alive(), "the command hangs"
         if self.process.returncode == 0:
-            assert json.loads(self.printed)["best_run_id"]
+            assert json.loads(self.printed)
             return True
         lines = [line for line in self.said.splitlines() if line.startswith("taxiway: ")]
         assert len(lines) == 1, self.said
@@ -53,45 +58,46 @@ class Training:
 def acknowledged(stack: Stack, trips_in_work: str) -> dict[str, str]:
     """A version in production, whose bytes every fault has to leave alone."""
     for words in (
-        ("train", "tip", *TRAIN),
-        ("register", "tip"),
-        ("promote", "tip", "--to", "staging"),
-        ("promote", "tip", "--to", "production"),
+        ("train", RECIPE, *TRAIN, "--trips-source", trips_in_work),
+        ("register", RECIPE),
+        ("promote", RECIPE, "--to", "staging"),
+        ("promote", RECIPE, "--to", "production"),
     ):
-        stack.exec("jupyterlab_spark", "taxiway", *words, *source(words[0], trips_in_work))
-    versions: dict[str, str] = stack.python("jupyterlab_spark", "audit.py")["versions"]
+        stack.exec("jupyterlab_spark", "taxiway", *words)
+    versions: dict[str, str] = stack.python("jupyterlab_spark", "audit.py", RECIPE)["versions"]
     assert versions
     return versions
 
 
 @pytest.fixture
-def training(stack: Stack, trips_in_work: str, acknowledged: dict[str, str]) -> Iterator[Callable[[], Training]]:
-    """Start trainings that end with the test, whatever becomes of it."""
-    begun: list[Training] = []
+def begin(stack: Stack) -> Iterator[Callable[..., Command]]:
+    """Start commands that end with the test, whatever becomes of it."""
+    begun: list[Command] = []
 
-    def begin() -> Training:
-        command = ("taxiway", "train", "tip", *TRAIN, "--json", *source("train", trips_in_work))
-        begun.append(Training(stack.begin("jupyterlab_spark", *command)))
+    def start(*words: str) -> Command:
+        begun.append(Command(stack.begin("jupyterlab_spark", "taxiway", *words, "--json")))
         return begun[-1]
 
-    yield begin
+    yield start
     for one in begun:
-        one.process.kill()
+        one.process.end()
         one.watch.join()
 
 
-def source(word: str, folder: str) -> tuple[str, ...]:
-    return ("--trips-source", folder) if word == "train" else ()
+@pytest.fixture
+def training(begin: Callable[..., Command], trips_in_work: str, acknowledged: dict[str, str]) -> Callable[[], Command]:
+    """Start a training."""
+    return lambda: begin("train", RECIPE, *TRAIN, "--trips-source", trips_in_work)
 
 
 def running(stack: Stack, kind: str) -> bool:
     """Whether a run of this kind is open: the sweep while candidates are fitted, a candidate while it is recorded."""
-    experiment = stack.mlflow("experiments/get-by-name?experiment_name=tip")["experiment"]["experiment_id"]
+    experiment = stack.mlflow(f"experiments/get-by-name?experiment_name={RECIPE}")["experiment"]["experiment_id"]
     condition = f"attributes.status = 'RUNNING' AND tags.`taxiway.kind` = '{kind}'"
     return bool(stack.mlflow("runs/search", experiment_ids=[experiment], filter=condition).get("runs"))
 
 
-def await_run(stack: Stack, kind: str, training: Training) -> None:
+def await_run(stack: Stack, kind: str, training: Command) -> None:
     """Wait until a run of this kind is open."""
 
     def there() -> bool:
@@ -103,13 +109,17 @@ def await_run(stack: Stack, kind: str, training: Training) -> None:
 
 def assert_nothing_is_lost(stack: Stack, acknowledged: dict[str, str]) -> None:
     """No run open, no model empty, no version without its files, no upload half done; and the next command works."""
-    answer = stack.exec("jupyterlab_spark", "taxiway", "compare", "tip", "--json")
+    answer = stack.exec("jupyterlab_spark", "taxiway", "compare", RECIPE, "--json")
     assert json.loads(answer.stdout)
-    found = stack.python("jupyterlab_spark", "audit.py")
+    found = stack.python("jupyterlab_spark", "audit.py", RECIPE)
     assert found["running"] == []
-    assert [name for name, versions in found["models"].items() if not versions] == []
+    assert bool(found["registered"]) == bool(found["versions"])
     assert "broken" not in found["versions"].values()
     assert acknowledged.items() <= found["versions"].items()
+    assert_no_upload_is_half_done(stack)
+
+
+def assert_no_upload_is_half_done(stack: Stack) -> None:
     words = ("run", "--rm", "-T", "--no-deps", "--entrypoint", PYTHON, "create_s3_buckets", "-")
     assert json.loads(stack.compose(*words, input=inside("uploads.py")).stdout) == []
 
@@ -118,7 +128,7 @@ def assert_nothing_is_lost(stack: Stack, acknowledged: dict[str, str]) -> None:
 @pytest.mark.parametrize("service", ["s3", "mlflow_server", "db"])
 def test_a_service_is_killed_while_a_training_records(
     stack: Stack,
-    training: Callable[[], Training],
+    training: Callable[[], Command],
     acknowledged: dict[str, str],
     service: str,
 ) -> None:
@@ -132,7 +142,7 @@ def test_a_service_is_killed_while_a_training_records(
 
 
 def test_the_database_is_down_for_fifteen_seconds(
-    stack: Stack, training: Callable[[], Training], acknowledged: dict[str, str]
+    stack: Stack, training: Callable[[], Command], acknowledged: dict[str, str]
 ) -> None:
     one = training()
     await_run(stack, "sweep", one)
@@ -149,7 +159,7 @@ def test_the_database_is_down_for_fifteen_seconds(
 @pytest.mark.s3
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 def test_s3_is_down_until_the_training_gives_up(
-    stack: Stack, training: Callable[[], Training], acknowledged: dict[str, str], fault: str
+    stack: Stack, training: Callable[[], Command], acknowledged: dict[str, str], fault: str
 ) -> None:
     one = training()
     await_run(stack, "candidate", one)
@@ -164,7 +174,7 @@ def test_s3_is_down_until_the_training_gives_up(
 
 
 def test_the_network_between_jupyterlab_and_mlflow_is_cut(
-    stack: Stack, training: Callable[[], Training], acknowledged: dict[str, str]
+    stack: Stack, training: Callable[[], Command], acknowledged: dict[str, str]
 ) -> None:
     one = training()
     await_run(stack, "candidate", one)
@@ -181,12 +191,107 @@ def test_the_network_between_jupyterlab_and_mlflow_is_cut(
 
 
 def test_jupyterlab_is_killed_while_a_training_records(
-    stack: Stack, training: Callable[[], Training], acknowledged: dict[str, str]
+    stack: Stack, training: Callable[[], Command], acknowledged: dict[str, str]
 ) -> None:
     one = training()
     await_run(stack, "candidate", one)
     stack.kill("jupyterlab_spark")
     one.watch.join(60)
     stack.revive("jupyterlab_spark")
+    assert training().finish(time.monotonic())
+    assert_nothing_is_lost(stack, acknowledged)
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("service", ["s3", "mlflow_server", "db"])
+@pytest.mark.parametrize(
+    ("words", "request_of"),
+    [
+        (("register", RECIPE), "registered-models/create"),
+        (("promote", f"{RECIPE}/1", "--to", "production"), "model-versions/transition-stage"),
+    ],
+)
+def test_a_service_is_killed_while_a_version_is_made_or_moved(
+    stack: Stack,
+    begin: Callable[..., Command],
+    acknowledged: dict[str, str],
+    service: str,
+    words: tuple[str, ...],
+    request_of: str,
+) -> None:
+    with told(stack, request_of) as heard:
+        one = begin(*words)
+        assert heard.wait(60), one.said
+        stack.kill(service)
+    fault = time.monotonic()
+    stack.revive(service)
+    one.finish(fault)
+    assert_nothing_is_lost(stack, acknowledged)
+    # Whatever became of it: the same command again does it, and nothing is in between.
+    stack.exec("jupyterlab_spark", "taxiway", *words)
+    versions = json.loads(stack.exec("jupyterlab_spark", "taxiway", "models", RECIPE, "--json").stdout)
+    assert {version["disagreement"] for version in versions} == {""}
+    assert [version["stage"] for version in versions].count("Production") == 1
+
+
+@contextmanager
+def told(stack: Stack, word: str) -> Iterator[threading.Event]:
+    """An event that is set when MLflow's log first names a request with this word in its path."""
+    heard = threading.Event()
+    command = ("docker", "logs", "--follow", "--tail", "0", stack.container("mlflow_server"))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as log:
+
+        def listen() -> None:
+            assert log.stdout is not None
+            for line in log.stdout:
+                if word in line:
+                    heard.set()
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        try:
+            yield heard
+        finally:
+            log.kill()
+            listener.join()
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("service", ["s3", "mlflow_server", "db"])
+def test_a_service_is_killed_in_the_middle_of_an_upload(
+    stack: Stack, acknowledged: dict[str, str], service: str
+) -> None:
+    name, half = f"{uuid4().hex}.bin", os.urandom(16 * 2**20)
+
+    def body() -> Iterator[bytes]:
+        yield half
+        stack.kill(service)
+        stack.revive(service)
+        yield half
+
+    folder = f"{stack.mlflow_url}/api/2.0/mlflow-artifacts/artifacts"
+    account = ("taxiway", stack.accounts["taxiway"])
+    experiment = stack.mlflow(f"experiments/get-by-name?experiment_name={RECIPE}")["experiment"]["experiment_id"]
+    try:
+        done = requests.put(f"{folder}/{experiment}/{name}", data=body(), auth=account, timeout=120).ok
+    except requests.ConnectionError:
+        done = False
+    # The server waits for its stores; only its own end is the end of a transfer.
+    assert done == (service != "mlflow_server")
+    found = requests.get(f"{folder}/{experiment}/{name}", auth=account, timeout=120)
+    assert (found.content == half + half) if done else (found.status_code == 404)
+    assert_no_upload_is_half_done(stack)
+
+
+def test_the_host_restarts_while_a_training_records(
+    stack: Stack, training: Callable[[], Command], acknowledged: dict[str, str]
+) -> None:
+    one = training()
+    await_run(stack, "candidate", one)
+    stack.kill(*SERVICES)
+    one.watch.join(60)
+    stack.compose("down")
+    stack.shell("start")
+    stack.wait_healthy()
     assert training().finish(time.monotonic())
     assert_nothing_is_lost(stack, acknowledged)

@@ -49,7 +49,7 @@ _NOT_SHARED: Mapping[str, str] = {
 _NOT_REPEATABLE = (exp.Rand, exp.Randn, exp.Uuid, exp.CurrentTimestamp, exp.CurrentDate)
 _BEYOND_THE_ROW = (
     *(exp.AggFunc, exp.Window, exp.RowNumber, exp.Query, exp.Exists, exp.Star, exp.UDTF, exp.Explode),
-    *(exp.Command, exp.DDL, exp.Drop, exp.Placeholder, exp.Parameter),
+    *(exp.QueryTransform, exp.Command, exp.DDL, exp.Drop, exp.Placeholder, exp.Parameter),
 )
 
 
@@ -131,6 +131,38 @@ def _refuse_what_engines_read_differently(tree: exp.Expr, text: str, where: str)
 def _known_function(name: str) -> str:
     hint = did_you_mean(name, (known.lower() for known in Spark.Parser.FUNCTIONS))
     return hint if hint.startswith("Did you mean") else "Use a function of Spark SQL that other engines have too"
+
+
+def check_selection(text: str) -> None:
+    """Refuse a statement that is not ``SELECT *, expression AS name, … FROM __THIS__`` over known functions.
+
+    Spark has functions and clauses that run whatever they name (``reflect``, ``TRANSFORM … USING``).
+
+    Raises
+    ------
+    RecipeError
+        Says what is in it that recipes do not come to.
+    """
+    where = "statement"
+    try:
+        trees = sqlglot.parse(text, dialect="spark")
+    except SqlglotError as error:
+        raise RecipeError(f"The {where} is not valid SQL", _reason(error)) from error
+    tree = trees[0] if len(trees) == 1 else None
+    if not isinstance(tree, exp.Select) or {key for key, value in tree.args.items() if value} != {
+        *("expressions", "from_"),
+    }:
+        raise RecipeError(f"The {where} is not one plain selection")
+    if tree.args["from_"].sql() != "FROM __THIS__":
+        raise RecipeError(f"The {where} reads something else than the trips")
+    for one in tree.expressions:
+        if isinstance(one, exp.Star):
+            continue
+        if not isinstance(one, exp.Alias):
+            raise RecipeError(f"The {where} is not one plain selection")
+        _refuse_what_is_no_expression(one.unalias(), one.sql(), where)
+        for call in one.find_all(exp.Anonymous):
+            raise RecipeError(f"The {where} uses an unknown function {call.name}()")
 
 
 def columns_of(tree: exp.Expr) -> tuple[str, ...]:

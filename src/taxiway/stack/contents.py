@@ -139,7 +139,7 @@ def _fault(need: Need, files: Mapping[str, int], description: bytes | None) -> s
         return "has no files in the bucket"
     if description is None:
         return f"has no file {MLMODEL} in the bucket" if need.logged else ""
-    import yaml  # type: ignore[import-untyped]  # published without types
+    import yaml
 
     try:
         document = yaml.safe_load(description)

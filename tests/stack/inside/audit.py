@@ -1,13 +1,13 @@
-"""What MLflow holds, seen with this container's account: open runs, models, and a digest of each version's files."""
+"""What MLflow holds of one recipe, seen with this account: open runs, and a digest of each version's files."""
 
 import hashlib
 import json
+import sys
 import tempfile
 from pathlib import Path
 
 import mlflow
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import ViewType
 
 
 def digest(name: str, version: str) -> str:
@@ -22,12 +22,11 @@ def digest(name: str, version: str) -> str:
         return total.hexdigest()
 
 
+name = sys.argv[1]
 client = mlflow.MlflowClient()
-experiments = [found.experiment_id for found in client.search_experiments(view_type=ViewType.ALL)]
-running = [run.info.run_id for run in client.search_runs(experiments, "attributes.status = 'RUNNING'")]
-models = {model.name: 0 for model in client.search_registered_models()}
-versions = {}
-for version in client.search_model_versions():
-    models[version.name] = models.get(version.name, 0) + 1
-    versions[f"{version.name}/{version.version}"] = digest(version.name, version.version)
-print(json.dumps({"running": running, "models": models, "versions": versions}))
+experiment = client.get_experiment_by_name(name)
+running = [run.info.run_id for run in client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")]
+registered = [model.name for model in client.search_registered_models(f"name = '{name}'")]
+found = [version.version for version in client.search_model_versions(f"name = '{name}'")]
+versions = {f"{name}/{number}": digest(name, number) for number in found}
+print(json.dumps({"running": running, "registered": registered, "versions": versions}))

@@ -1,0 +1,122 @@
+"""Disks that are full: one clear line, nothing half done, and all as before when there is room again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import requests
+from containers import HERE, Stack, await_condition, docker, images, run
+from object_stores import free_ports
+
+pytestmark = pytest.mark.s3
+
+PIECE = 16 * 2**20
+TRAIN = ("train", "tip", "--train", "yellow:2018-01", "--holdout", "yellow:2018-02", "--grid", "regParam=0.1", "--json")
+
+
+@pytest.fixture(scope="module")
+def small(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own with little room: 24 MiB for the spool, 448 MiB for S3."""
+    folder = tmp_path_factory.mktemp("small")
+    names = ("jupyter_port", "mlflow_port", "console_port")
+    found = replace(
+        stack,
+        project=f"{stack.project}-small",
+        secrets=folder / "secrets",
+        home=folder / "home",
+        variables={**stack.variables, "STACK_OVERRIDE": str(HERE / "small.yaml")},
+        **dict(zip(names, free_ports(len(names)), strict=True)),
+    )
+    found.shell("clear")
+    run("sh", "images/secrets.sh", str(found.secrets))
+    found.compose("up", "--detach", "mlflow_server", timeout=600)
+    found.wait_healthy("db", "s3", "mlflow_server")
+    yield found
+    found.shell("clear")
+
+
+def put(stack: Stack, name: str, data: bytes) -> requests.Response:
+    """Upload an artifact."""
+    account = ("taxiway", stack.accounts["taxiway"])
+    return requests.put(artifact(stack, name), data=data, auth=account, timeout=120)
+
+
+def get(stack: Stack, name: str) -> requests.Response:
+    account = ("taxiway", stack.accounts["taxiway"])
+    return requests.get(artifact(stack, name), auth=account, timeout=120)
+
+
+def artifact(stack: Stack, name: str) -> str:
+    return f"{stack.mlflow_url}/api/2.0/mlflow-artifacts/artifacts/0/{name}"
+
+
+def train(stack: Stack, trips: Path) -> dict[str, str]:
+    """Train on this machine, on the stack; what it printed, or nothing when it failed as it should."""
+    begun = time.monotonic()
+    done = stack.taxiway(*TRAIN, env={"TAXIWAY_TRIPS_SOURCE": str(trips)})
+    if done.returncode == 0:
+        found: dict[str, str] = json.loads(done.stdout)
+        return found
+    lines = [line for line in done.stderr.splitlines() if line.startswith("taxiway: ")]
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - begun < 120
+    return {}
+
+
+def running(stack: Stack) -> list[object]:
+    experiment = stack.mlflow("experiments/get-by-name?experiment_name=tip")["experiment"]["experiment_id"]
+    answer = stack.mlflow("runs/search", experiment_ids=[experiment], filter="attributes.status = 'RUNNING'")
+    return list(answer.get("runs", []))
+
+
+def test_the_spool_is_full(small: Stack, real_trips: Path) -> None:
+    name = f"{uuid4().hex}.bin"
+    refused = put(small, name, os.urandom(2 * PIECE))
+    assert refused.status_code == 507
+    assert "/spool is full" in refused.json()["message"]
+    assert get(small, name).status_code == 404
+    # What did not fit is gone from there, and what fits still passes.
+    assert small.exec("mlflow_server", "sh", "-c", "find /spool -type f").stdout == ""
+    data = os.urandom(PIECE)
+    assert put(small, name, data).ok
+    assert get(small, name).content == data
+
+
+def test_s3_is_full(small: Stack, real_trips: Path) -> None:
+    assert train(small, real_trips)
+    kept: dict[str, str] = {}
+    while (answer := put(small, name := f"{uuid4().hex}.bin", data := os.urandom(PIECE // 2))).ok:
+        kept[name] = hashlib.sha256(data).hexdigest()
+        assert len(kept) < 100, "this disk does not fill"
+    assert kept
+    assert answer.status_code == 507
+    assert "The artifact store" in answer.json()["message"]
+    assert get(small, name).status_code == 404
+
+    assert train(small, real_trips) == {}
+
+    assert running(small) == []
+    assert json.loads(small.taxiway("compare", "tip", "--json").stdout)
+    enlarge(small)
+    small.wait_healthy("s3", "mlflow_server")
+    await_condition(lambda: put(small, name, data).ok, "an upload into the larger disk", 60)
+    assert train(small, real_trips)
+    for name, digest in kept.items():
+        assert hashlib.sha256(get(small, name).content).hexdigest() == digest
+
+
+def enlarge(stack: Stack) -> None:
+    """Give the disk of S3 more room, as whoever runs the machine would."""
+    volume = f"{stack.project}_{'s3_minio' if stack.s3 == 'minio' else 's3'}"
+    image = images().get("STACK_BASE", "debian:13.6-slim")
+    options = ("--rm", "--privileged", "--volume", f"{volume}:/disk")
+    docker("run", *options, image, "mount", "-o", "remount,size=2g", "/disk")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from benchmarks.measuring import stop_cleanly
 
-NAMES = ("startup", "synthetic_rate", "against_notebook", "growth", "backup")
+NAMES = ("startup", "synthetic_rate", "against_notebook", "growth", "container_stack", "backup")
 
 
 def main(arguments: list[str]) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxiway import __version__
+from taxiway.errors import Unreachable
 from taxiway.evaluation import HOLDOUT, TRAIN
 from taxiway.leakage import FeatureAudit
 from taxiway.parallel import side_by_side
@@ -25,6 +26,7 @@ from taxiway.pipeline import assemble
 from taxiway.plots import draw_evaluation, draw_weights
 from taxiway.preparation import Split
 from taxiway.progress import Progress
+from taxiway.reach import check_server, is_server
 from taxiway.recipes import CompiledRecipe
 from taxiway.recipes.document import write_document
 from taxiway.scratch import private_folder
@@ -365,10 +367,27 @@ def _run(client: MlflowClient, experiment: str, **details: Any) -> Iterator[str]
             run_id: str = creation.result().info.run_id
             yield run_id
         except BaseException as error:
-            if creation.exception() is None:
-                client.set_terminated(creation.result().info.run_id, _status(error))
+            if creation.exception() is None and not isinstance(error, _ServerGone):
+                _end(client, creation.result().info.run_id, error)
             raise
     client.set_terminated(run_id, FINISHED)
+
+
+class _ServerGone(Unreachable):
+    """MLflow was waited for, in vain."""
+
+
+def _end(client: MlflowClient, run_id: str, error: BaseException) -> None:
+    """End a run that an error ended, unless the error was that MLflow is gone: nobody waits for it twice."""
+    try:
+        if is_server(client.tracking_uri):
+            check_server(client.tracking_uri)
+    except Unreachable as gone:
+        if not isinstance(error, Exception):
+            return
+        left = "the next training marks what this one left open as failed"
+        raise _ServerGone(f"{gone.message}, and {left}", gone.remedy) from error
+    client.set_terminated(run_id, _status(error))
 
 
 def _status(error: BaseException) -> str:

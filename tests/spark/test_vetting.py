@@ -162,7 +162,16 @@ def test_nothing_of_a_refused_model_runs(production_model: Any, tmp_path: Path) 
         add("code/mlflow_helper.py", module.encode())(stored)
         flavor("spark", code="code")(stored)
         flavor("python_function", loader_module="mlflow_helper")(stored)
-        words = ("score", "tip", "green:2023-03", "--out", str(tmp_path / "out"), "--home", str(settings.home))
+        words = (
+            "score",
+            "tip",
+            "--months",
+            "green:2023-03",
+            "--out",
+            str(tmp_path / "out"),
+            "--home",
+            str(settings.home),
+        )
         said = CliRunner().invoke(taxiway, [*words, "--trips-source", str(production_model.trips)])
     finally:
         shutil.rmtree(stored)

@@ -6,6 +6,8 @@ import errno
 import re
 
 import pytest
+from mlflow.exceptions import MlflowException, RestException
+from requests.exceptions import HTTPError
 
 from taxiway import errors
 from taxiway.cli.faults import translate
@@ -68,6 +70,28 @@ def test_a_full_disk_is_recognised_however_deep_it_lies() -> None:
         (ConnectionResetError(errno.ECONNRESET, "reset by peer"), Unreachable, "connection was lost"),
         (ValueError("\n  first line\nsecond line"), TaxiwayError, "ValueError:   first line"),
         (KeyError(), TaxiwayError, "KeyError: KeyError"),
+        (
+            MlflowException(
+                "API request to http://me:pw@mlflow:5000/api/2.0/runs/update failed with exception HTTPCon"
+            ),
+            Unreachable,
+            "The MLflow server at http://mlflow:5000 stopped answering",
+        ),
+        (
+            RestException({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "The store is away.\nMore"}),
+            Unreachable,
+            "The MLflow server refused: TEMPORARILY_UNAVAILABLE: The store is away. Look",
+        ),
+        (
+            HTTPError('507 Server Error: x for url: http://m/a. Response text: {"message": "No space left on device"}'),
+            Unreachable,
+            "The MLflow server refused: No space left on device. Look",
+        ),
+        (
+            HTTPError("502 Server Error: Bad Gateway for url: http://m/a. Response text: <html>"),
+            Unreachable,
+            "The MLflow server refused: <html>. Look",
+        ),
     ],
 )
 def test_what_the_world_throws_becomes_one_of_ours(thrown: Exception, kind: type, words: str) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
+import re
 
 from taxiway.errors import MachineError, TaxiwayError, Unreachable
+from taxiway.reach import without_credentials
 
 _DISK = ("no space left on device", "database or disk is full")
 _MEMORY = (
@@ -14,6 +18,10 @@ _MEMORY = (
     "unable to acquire",
     "outofmemoryerror",
 )
+
+# How MLflow 3.17 words the end of its patience, and an answer that it does not repeat.
+_GONE = re.compile(r"api request to (https?://[^/\s]+)\S* failed with exception", re.IGNORECASE)
+_REFUSED = re.compile(r"\d{3} (?:Client|Server) Error: .* Response text: (.*)", re.DOTALL)
 
 
 def translate(error: BaseException) -> TaxiwayError:
@@ -32,6 +40,15 @@ def translate(error: BaseException) -> TaxiwayError:
     if isinstance(error, TaxiwayError):
         return error
     text = _whole_text(error).lower()
+    if gone := _GONE.search(text):
+        return Unreachable(
+            f"The MLflow server at {without_credentials(gone[1])} stopped answering",
+            "Run the command again when it is back; taxiway doctor checks it",
+        )
+    refused = _REFUSED.search(str(error))
+    if refused or type(error).__name__ == "RestException":
+        said = _said(refused[1] if refused else str(error))
+        return Unreachable(f"The MLflow server refused: {said}", "Look at its log; then run the command again")
     if _is_errno(error, errno.ENOSPC, errno.EDQUOT) or any(sign in text for sign in _DISK):
         return MachineError("The disk is full", "Free some space, or point TAXIWAY_HOME and --out elsewhere")
     if any(sign in text for sign in _MEMORY):
@@ -45,6 +62,13 @@ def translate(error: BaseException) -> TaxiwayError:
         return Unreachable("A connection was lost", "Run the command again; taxiway doctor checks what it needs")
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return TaxiwayError(f"{type(error).__name__}: {first[:300]}", "Run it again with --verbose to see where")
+
+
+def _said(body: str) -> str:
+    """What an MLflow server says in its answer, which is a JSON document or plain text."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        body = str(json.loads(body)["message"])
+    return next((line.rstrip(".") for line in body.splitlines() if line.strip()), "nothing")[:300]
 
 
 def _whole_text(error: BaseException) -> str:

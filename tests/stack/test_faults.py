@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -58,7 +59,8 @@ class Command:
 def acknowledged(stack: Stack, trips_in_work: str) -> dict[str, str]:
     """A version in production, whose bytes every fault has to leave alone."""
     for words in (
-        ("train", RECIPE, *TRAIN, "--trips-source", trips_in_work),
+        # With candidates to spare, which tests register.
+        ("train", RECIPE, *TRAIN, "--grid", "elasticNetParam=0,0.5", "--trips-source", trips_in_work),
         ("register", RECIPE),
         ("promote", RECIPE, "--to", "staging"),
         ("promote", RECIPE, "--to", "production"),
@@ -205,20 +207,21 @@ def test_jupyterlab_is_killed_while_a_training_records(
 @pytest.mark.s3
 @pytest.mark.parametrize("service", ["s3", "mlflow_server", "db"])
 @pytest.mark.parametrize(
-    ("words", "request_of"),
-    [
-        (("register", RECIPE), "registered-models/create"),
-        (("promote", f"{RECIPE}/1", "--to", "production"), "model-versions/transition-stage"),
-    ],
+    ("command", "request_of"),
+    [("register", "registered-models/create"), ("promote", "model-versions/transition-stage")],
 )
 def test_a_service_is_killed_while_a_version_is_made_or_moved(
     stack: Stack,
     begin: Callable[..., Command],
     acknowledged: dict[str, str],
     service: str,
-    words: tuple[str, ...],
+    command: str,
     request_of: str,
 ) -> None:
+    words = {
+        "register": ("register", RECIPE, "--run", unregistered(stack)),
+        "promote": ("promote", newest(stack), "--to", "production"),
+    }[command]
     with told(stack, request_of) as heard:
         one = begin(*words)
         assert heard.wait(60), one.said
@@ -229,9 +232,30 @@ def test_a_service_is_killed_while_a_version_is_made_or_moved(
     assert_nothing_is_lost(stack, acknowledged)
     # Whatever became of it: the same command again does it, and nothing is in between.
     stack.exec("jupyterlab_spark", "taxiway", *words)
-    versions = json.loads(stack.exec("jupyterlab_spark", "taxiway", "models", RECIPE, "--json").stdout)
-    assert {version["disagreement"] for version in versions} == {""}
-    assert [version["stage"] for version in versions].count("Production") == 1
+    found = versions(stack)
+    assert {version["disagreement"] for version in found} == {None}
+    assert [version["stage"] for version in found].count("Production") == 1
+
+
+def versions(stack: Stack) -> list[dict[str, Any]]:
+    answer = stack.exec("jupyterlab_spark", "taxiway", "models", RECIPE, "--json")
+    found: list[dict[str, Any]] = json.loads(answer.stdout)
+    return found
+
+
+def unregistered(stack: Stack) -> str:
+    """A candidate that no version was made of."""
+    made = {version["run_id"] for version in versions(stack)}
+    experiment = stack.mlflow(f"experiments/get-by-name?experiment_name={RECIPE}")["experiment"]["experiment_id"]
+    condition = "attributes.status = 'FINISHED' AND tags.`taxiway.kind` = 'candidate'"
+    runs = stack.mlflow("runs/search", experiment_ids=[experiment], filter=condition, max_results=100)["runs"]
+    return str(next(run["info"]["run_id"] for run in runs if run["info"]["run_id"] not in made))
+
+
+def newest(stack: Stack) -> str:
+    """A version that is not in production."""
+    found = next(version for version in versions(stack) if version["stage"] != "Production")
+    return f"{RECIPE}/{found['version']}"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -89,6 +90,69 @@ def check_server(uri: str) -> None:
         raise Unreachable(f"No MLflow server answers at {place} ({_cause(error)})", _REMEDY) from error
     if status >= 500:
         raise _not_well(place, status)
+
+
+class Watch:
+    """Since when a server has been away: threads that need it wait for it together, not one after the other.
+
+    A context manager. Anything else than a server is never away.
+
+    Parameters
+    ----------
+    uri : str
+    patience : float
+        Seconds that a server may be away.
+    between : float
+        Seconds between two questions.
+
+    Attributes
+    ----------
+    away_since : float or None
+        The monotonic clock when it was first found away; None while it answers.
+    """
+
+    def __init__(self, uri: str, patience: float = 30.0, between: float = 3.0) -> None:
+        self.away_since: float | None = None
+        self._uri, self._patience, self._between = uri, patience, between
+        self._fault = Unreachable("The MLflow server does not answer")
+        self._ended = threading.Event()
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> Watch:
+        if is_server(self._uri):
+            threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def await_server(self) -> None:
+        """Return when the server answers.
+
+        Raises
+        ------
+        Unreachable
+            It has been away for longer than one should wait.
+        """
+        with self._changed:
+            while self.away_since is not None:
+                left = self.away_since + self._patience - time.monotonic()
+                if left <= 0:
+                    raise self._fault
+                self._changed.wait(left)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._between):
+            began = time.monotonic()
+            try:
+                check_server(self._uri)
+                since = None
+            except Unreachable as fault:
+                self._fault = fault
+                since = began if self.away_since is None else self.away_since
+            with self._changed:
+                self.away_since = since
+                self._changed.notify_all()
 
 
 def question_server(uri: str) -> str:

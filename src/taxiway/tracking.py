@@ -11,22 +11,21 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxiway import __version__
-from taxiway.errors import Unreachable
 from taxiway.evaluation import HOLDOUT, TRAIN
 from taxiway.leakage import FeatureAudit
+from taxiway.open_runs import open_run
 from taxiway.parallel import side_by_side
 from taxiway.pipeline import assemble
 from taxiway.plots import draw_evaluation, draw_weights
 from taxiway.preparation import Split
 from taxiway.progress import Progress
-from taxiway.reach import check_server, is_server
+from taxiway.reach import Watch
 from taxiway.recipes import CompiledRecipe
 from taxiway.recipes.document import write_document
 from taxiway.scratch import private_folder
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from taxiway.trips.source import MonthFiles
 
 MODEL = "model"
-FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 _WRITERS = 3
 
 # Canonical type -> MLflow's. Whole numbers are `long`, which takes int32 and int64 alike.
@@ -117,7 +115,7 @@ class Sweep:
         ]
         parent_tags = {**tags, "taxiway.kind": "sweep", "mlflow.note.content": recipe.description}
         name = f"{recipe.name} sweep {time.strftime('%Y-%m-%d %H:%M')}"
-        with _run(client, experiment, tags=parent_tags, run_name=name) as run_id:
+        with open_run(client, experiment, tags=parent_tags, run_name=name) as run_id:
             client.log_inputs(run_id, datasets)
             _log(client, run_id, params, {})
             yield cls(client, settings, compiled, experiment, run_id, params, tags, datasets)
@@ -143,12 +141,13 @@ class Sweep:
         sample = _InputExample.of(self.compiled, example)
 
         def record_one(candidate: Candidate) -> str:
-            run_id = self._record_candidate(candidate, tags, prepared, slots, sample)
+            run_id = self._record_candidate(candidate, tags, prepared, slots, sample, watch)
             progress.advance(task)
             return run_id
 
-        # One candidate's pictures are drawn while other ones' models are written by the JVM.
-        run_ids = side_by_side(record_one, candidates, _WRITERS)
+        with Watch(self.client.tracking_uri) as watch:
+            # One candidate's pictures are drawn while other ones' models are written by the JVM.
+            run_ids = side_by_side(record_one, candidates, _WRITERS)
         progress.end(task)
         return run_ids
 
@@ -181,22 +180,32 @@ class Sweep:
         prepared: PipelineModel,
         slots: Sequence[tuple[str, str]],
         example: _InputExample,
+        watch: Watch,
     ) -> str:
+        # Before what MLflow would begin to wait for: drawing and saving take seconds, in which it may have gone.
+        watch.await_server()
         name = _run_name(candidate, self.shared_tags["taxiway.hyperparameters"])
         begun = int(candidate.started * 1000)
-        with _run(self.client, self.experiment_id, tags=dict(tags), run_name=name, start_time=begun) as run_id:
+        with open_run(self.client, self.experiment_id, tags=dict(tags), run_name=name, start_time=begun) as run_id:
             params = {**self.shared_params, **{name: str(value) for name, value in candidate.named_params.items()}}
             metrics = {**candidate.metrics, "fit_seconds": candidate.seconds}
             _log(self.client, run_id, params, metrics)
             self.client.log_inputs(run_id, self.datasets)
             with private_folder(self.settings) as folder:
                 _write_pictures(folder / "artifacts", self.compiled, candidate, slots)
+                watch.await_server()
                 self.client.log_artifacts(run_id, str(folder / "artifacts"))
-                self._log_model(folder, run_id, assemble([*prepared.stages, candidate.model]), params, example)
+                self._log_model(folder, run_id, assemble([*prepared.stages, candidate.model]), params, example, watch)
         return run_id
 
     def _log_model(
-        self, folder: Path, run_id: str, model: PipelineModel, params: Mapping[str, str], example: _InputExample
+        self,
+        folder: Path,
+        run_id: str,
+        model: PipelineModel,
+        params: Mapping[str, str],
+        example: _InputExample,
+        watch: Watch,
     ) -> None:
         """Save the model here, then hand it over file by file.
 
@@ -227,6 +236,7 @@ class Sweep:
             # Named, since inferring them starts a second Spark session for half a minute.
             pip_requirements=_requirements(),
         )
+        watch.await_server()
         self.client.log_model_artifacts(logged.model_id, str(folder / MODEL))
         self.client.finalize_logged_model(logged.model_id, "READY")
         self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
@@ -355,40 +365,3 @@ def _log(client: MlflowClient, run_id: str, params: Mapping[str, str], metrics: 
         metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
         params=[Param(name, value) for name, value in params.items()],
     )
-
-
-@contextmanager
-def _run(client: MlflowClient, experiment: str, **details: Any) -> Iterator[str]:
-    """Create a run, and end it however the block is left."""
-    # In a thread of its own, so that an interrupt in the middle finds a run that is known here.
-    with ThreadPoolExecutor(1) as pool:
-        creation = pool.submit(client.create_run, experiment, **details)
-        try:
-            run_id: str = creation.result().info.run_id
-            yield run_id
-        except BaseException as error:
-            if creation.exception() is None and not isinstance(error, _ServerGone):
-                _end(client, creation.result().info.run_id, error)
-            raise
-    client.set_terminated(run_id, FINISHED)
-
-
-class _ServerGone(Unreachable):
-    """MLflow was waited for, in vain."""
-
-
-def _end(client: MlflowClient, run_id: str, error: BaseException) -> None:
-    """End a run that an error ended, unless the error was that MLflow is gone: nobody waits for it twice."""
-    try:
-        if is_server(client.tracking_uri):
-            check_server(client.tracking_uri)
-    except Unreachable as gone:
-        if not isinstance(error, Exception):
-            return
-        left = "the next training marks what this one left open as failed"
-        raise _ServerGone(f"{gone.message}, and {left}", gone.remedy) from error
-    client.set_terminated(run_id, _status(error))
-
-
-def _status(error: BaseException) -> str:
-    return KILLED if isinstance(error, KeyboardInterrupt | SystemExit) else FAILED

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from taxiway.reach import Watch, check_database, is_server, without_credentials
 from taxiway.reach import _within as within
-from taxiway.reach import check_database, is_server, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,8 @@ def test_an_answer_an_error_and_neither() -> None:
     with pytest.raises(TimeoutError):
         within(0.05, lambda: time.sleep(1))  # longer than anybody waits for it
     assert time.monotonic() - began < 0.9
+
+
+def test_what_is_no_server_is_never_away() -> None:
+    with Watch("sqlite:///mlflow.db", patience=0) as watch:
+        watch.await_server()

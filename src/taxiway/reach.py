@@ -126,6 +126,17 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
 
+    def insist(self) -> None:
+        """Return at once, unless the server has been away for longer than one should wait.
+
+        Raises
+        ------
+        Unreachable
+        """
+        since = self.away_since
+        if since is not None and time.monotonic() - since > self._patience:
+            raise self._fault
+
     def await_server(self) -> None:
         """Return when the server answers.
 
@@ -136,10 +147,8 @@ class Watch:
         """
         with self._changed:
             while self.away_since is not None:
-                left = self.away_since + self._patience - time.monotonic()
-                if left <= 0:
-                    raise self._fault
-                self._changed.wait(left)
+                self.insist()
+                self._changed.wait(self._between)
 
     def _watch(self) -> None:
         while not self._ended.wait(self._between):

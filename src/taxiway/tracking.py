@@ -147,7 +147,7 @@ class Sweep:
 
         with Watch(self.client.tracking_uri) as watch:
             # One candidate's pictures are drawn while other ones' models are written by the JVM.
-            run_ids = side_by_side(record_one, candidates, _WRITERS)
+            run_ids = side_by_side(record_one, candidates, _WRITERS, insist=watch.insist)
         progress.end(task)
         return run_ids
 

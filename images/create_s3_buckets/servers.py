@@ -157,17 +157,19 @@ class MinIO:
 
         url = urlsplit(self._place.endpoint)
         provider = StaticProvider(key.id, key.secret)
-        return MinioAdmin(url.netloc, provider, region=self._place.region, secure=url.scheme == "https")
+        secure = url.scheme == "https"
+        return MinioAdmin(endpoint=url.netloc, credentials=provider, region=self._place.region, secure=secure)
 
 
 @contextmanager
 def _plainly() -> Iterator[None]:
     """What MinIO's admin interface answers, as a line of ours."""
-    from minio.error import MinioException
+    from minio.error import MinioAdminException, MinioException
 
     try:
         yield
-    except MinioException as error:
+    # The client's two families of errors have no ancestor of their own.
+    except (MinioAdminException, MinioException) as error:
         raise Failure(f"MinIO's admin interface: {' '.join(str(error).split())}") from None
 
 

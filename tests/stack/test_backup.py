@@ -136,10 +136,12 @@ def elsewhere(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     )
     found.shell("clear")
     run("sh", "images/secrets.sh", str(found.secrets))
-    found.compose("up", "--detach", "mlflow_server", timeout=600)
-    found.wait_healthy(*NEEDED)
-    yield found
-    found.shell("clear")
+    try:
+        found.compose("up", "--detach", "mlflow_server", timeout=600)
+        found.wait_healthy(*NEEDED)
+        yield found
+    finally:
+        found.shell("clear")
 
 
 def test_a_backup_restores_onto_another_stack(stack: Stack, elsewhere: Stack, tmp_path: Path) -> None:

@@ -37,10 +37,12 @@ def small(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     )
     found.shell("clear")
     run("sh", "images/secrets.sh", str(found.secrets))
-    found.compose("up", "--detach", "mlflow_server", timeout=600)
-    found.wait_healthy("db", "s3", "mlflow_server")
-    yield found
-    found.shell("clear")
+    try:
+        found.compose("up", "--detach", "mlflow_server", timeout=600)
+        found.wait_healthy("db", "s3", "mlflow_server")
+        yield found
+    finally:
+        found.shell("clear")
 
 
 def put(stack: Stack, name: str, data: bytes) -> requests.Response:

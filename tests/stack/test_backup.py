@@ -267,7 +267,7 @@ def test_a_version_that_has_lost_its_files_is_named(stack: Stack, elsewhere: Sta
 def test_a_damaged_backup_changes_nothing(stack: Stack, elsewhere: Stack, tmp_path: Path) -> None:
     content = fill(elsewhere)
     file = tmp_path / "backup.tar"
-    backup(elsewhere, file)
+    backup(stack, file)
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)

@@ -32,6 +32,7 @@ packages() {
   command -v debootstrap >/dev/null || missing+=(debootstrap)
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
+  command -v mvn >/dev/null || missing+=(maven)
   command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
   if [ ${#missing[@]} -eq 0 ]; then return; fi
   say "installing ${missing[*]}"

@@ -203,6 +203,12 @@ def test_memory_at_rest_is_bounded(stack: Stack) -> None:
     assert sum(stack.rest.values()) < 1024
 
 
+def test_mlflows_server_is_one_process(stack: Stack) -> None:
+    """Its command would stay beside it and hold as much memory again."""
+    listed = docker("top", stack.container("mlflow_server"), "-eo", "args").stdout.splitlines()
+    assert len([line for line in listed if "python" in line]) == 1
+
+
 @pytest.fixture
 def strangers(docker_engine: None) -> Iterator[dict[str, str]]:
     """A container, a network and a volume of somebody else."""

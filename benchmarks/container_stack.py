@@ -124,7 +124,7 @@ def log_here(model: Path, times: int) -> None:
     for _ in range(times):
         with mlflow.start_run():
             began = time.perf_counter()
-            mlflow.spark.log_model(loaded, name="model", pip_requirements=["pyspark"])
+            mlflow.spark.log_model(loaded, "model", pip_requirements=["pyspark"])
             seconds.append(time.perf_counter() - began)
     print(json.dumps(seconds))
 

@@ -57,7 +57,6 @@ async function login(page, { url, token }, shoot) {
   await page.goto(`${url}/lab/tree/work`);
   const entries = page.locator('.jp-DirListing-itemName');
   await entries.first().waitFor();
-  await shoot('jupyterlab');
   return { files: await entries.allTextContents() };
 }
 
@@ -120,7 +119,6 @@ async function runs(page, { url, experiment, names }, shoot) {
   // A sweep's candidates lie under it.
   await page.locator('.ag-cell', { hasText: 'sweep' }).getByRole('button').first().click();
   for (const name of names) await page.getByText(name, { exact: true }).first().waitFor();
-  await shoot('mlflow-runs');
   for (const name of names) {
     const row = page.getByRole('row').filter({ has: page.getByText(name, { exact: true }) });
     await row.locator('input[type=checkbox]').first().check();
@@ -147,7 +145,6 @@ async function registry(page, { url, model, version }, shoot) {
   await dialog.waitFor({ state: 'detached' });
   const row = page.getByRole('row').filter({ hasText: `Version ${version}` });
   await row.getByText('Production').waitFor();
-  await shoot('mlflow-stages');
   return { versions: await table.innerText(), aliases, stage: await row.getByText('Production').innerText() };
 }
 
@@ -156,7 +153,6 @@ async function download(page, { url, experiment, run, artifact, to }, shoot) {
   await page.getByText(artifact, { exact: true }).first().click();
   const button = page.locator('[data-component-id="codegen_mlflow_app_src_experiment-tracking_components_artifactview.tsx_337"]');
   await page.getByText('"name"').first().waitFor();
-  await shoot('mlflow-artifacts');
   const started = page.waitForEvent('download');
   await button.click();
   await (await started).saveAs(to);

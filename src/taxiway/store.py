@@ -285,8 +285,12 @@ def _client(uri: str) -> MlflowClient:
     mlflow = import_mlflow()
     from mlflow.exceptions import MlflowException
 
+    own = {name: os.environ[name] for name in ("MLFLOW_TRACKING_URI",) if name in os.environ}
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
+    # MLflow 3.17 writes the address there too, where the next `load_settings` would take it for the user's wish.
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    os.environ.update(own)
     try:
         client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     except MlflowException as error:

@@ -106,6 +106,19 @@ def test_nothing_is_printed_and_no_variable_of_the_user_is_overruled(settings: S
     assert (done.stdout, done.stderr) == ("7\n", "")
 
 
+def test_a_store_that_was_opened_is_not_taken_for_the_users_wish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for home in (tmp_path / "one", tmp_path / "other"):
+        found = load_settings({"home": home})
+        assert found.tracking_uri == f"sqlite:///{home}/mlflow.db"
+        connect(found)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/own.db")
+    connect(load_settings({"home": tmp_path / "one", "tracking_uri": f"sqlite:///{tmp_path}/one/mlflow.db"}))
+    assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/own.db"
+
+
 def test_a_file_that_is_no_database(settings: Settings) -> None:
     settings.home.mkdir()
     (settings.home / "mlflow.db").write_text("these are not the tables you are looking for")

@@ -57,7 +57,7 @@ def default_server(folder: Path) -> float:
             while not _answers(f"http://127.0.0.1:{port}/health"):
                 if server.poll() is not None:
                     fail("mlflow server ended", folder / "log")
-                time.sleep(0.05)  # between two questions
+                time.sleep(0.05)  # between two questions: a server tells nobody when it begins to listen
             return time.perf_counter() - began
         finally:
             server.terminate()

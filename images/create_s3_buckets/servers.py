@@ -111,7 +111,7 @@ class MinIO:
     """MinIO, which has no IAM: a user is a key, and its admin calls are a protocol of its own."""
 
     def __init__(self, place: Place) -> None:
-        assert place.root  # noqa: S101  # read_place saw to it
+        assert place.root  # noqa: S101  # for mypy: read_place refuses a MinIO without a root key
         self._place = place
         self._admin = self._open(place.root)
 

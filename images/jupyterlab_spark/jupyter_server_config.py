@@ -7,7 +7,7 @@ from pathlib import Path
 HOME = Path.home()
 SECRET = Path("/run/secrets/jupyter_token")
 
-c = get_config()  # noqa: F821  # Jupyter's, which runs this file
+c = get_config()  # noqa: F821  # traitlets puts it among the names that a configuration file runs with
 
 # Read here and not handed over, so that it stands in no environment and on no command line. Without one
 # Jupyter would make up its own, or ask nobody.
@@ -19,7 +19,7 @@ c.ServerApp.allow_unauthenticated_access = False
 
 # All addresses, since Docker publishes none but 127.0.0.1. Requests that come by another name than this
 # machine's own are a page's that has made a browser believe that its name is ours.
-c.ServerApp.ip = "0.0.0.0"  # noqa: S104  # for the reason above
+c.ServerApp.ip = "0.0.0.0"  # noqa: S104  # in a container loopback is out of everybody's reach; the host publishes 127.0.0.1 alone
 c.ServerApp.port = 8888
 c.ServerApp.port_retries = 0
 c.ServerApp.allow_remote_access = False

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from taxiway.errors import NotFound, UsageError, did_you_mean
+from taxiway.open_runs import FINISHED
 from taxiway.settings import Settings, load_settings
 from taxiway.store import connect, search_runs
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 COMPARISON_FILE = "comparison.png"
-FINISHED = "FINISHED"
 _PARENT = "mlflow.parentRunId"
 _COLOURS = {"train": "#9aa5b1", "holdout": "#d97706"}
 _DECADES = 100

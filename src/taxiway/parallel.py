@@ -77,7 +77,7 @@ class _Work(Generic[Item, Result]):
             number, item = call
             try:
                 result = self._function(item)
-            except BaseException as error:  # noqa: BLE001  # the caller's thread raises it
+            except BaseException as error:  # noqa: BLE001  # kept, and raised again by `outcome` in the caller's thread
                 with self._changed:
                     self._errors.append(error)
                     self._changed.notify_all()

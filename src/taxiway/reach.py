@@ -186,11 +186,10 @@ def question_server(uri: str) -> str:
     place = without_credentials(uri)
 
     def ask(endpoint: str, **more: Any) -> Any:
-        # MLflow 3.17 gives neither function types.
-        who = get_default_host_creds(uri)  # type: ignore[no-untyped-call]  # MLflow gives it no types
+        who = get_default_host_creds(uri)
         # It has just shown that it lives: a busy one may take its time.
         bounds = {"max_retries": 0, "timeout": 10, "raise_on_status": False}
-        return http_request(who, endpoint, "GET", **bounds, **more)  # type: ignore[no-untyped-call]  # nor this one
+        return http_request(who, endpoint, "GET", **bounds, **more)
 
     try:
         listed = ask("/api/2.0/mlflow/experiments/search", params={"max_results": 1})

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from taxiway.comparison import FINISHED, Comparison, compare, find_experiment, find_run
+from taxiway.comparison import Comparison, compare, find_experiment, find_run
 from taxiway.deletion import Deletion, delete, plan_deletion
 from taxiway.errors import BadData, NotFound, Refused, UsageError, did_you_mean
+from taxiway.open_runs import FINISHED
 from taxiway.settings import Settings, load_settings
 from taxiway.store import connect, registry_lock
 from taxiway.versions import (

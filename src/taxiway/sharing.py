@@ -136,7 +136,7 @@ def savable(model: PipelineModel, settings: Settings) -> PipelineModel:
             # Raw: without the files of checksums that Hadoop keeps beside its own.
             files.copyToLocalFile(False, shared, _files_at(f"file://{path}")[1], True)
 
-    model.save = save  # type: ignore[method-assign]  # this one model is saved otherwise than its class
+    model.save = save  # type: ignore[method-assign]  # MLflow calls model.save; one instance differs, no class
     return model
 
 

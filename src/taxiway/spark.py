@@ -263,7 +263,7 @@ def _await_executor(spark: SparkSession, place: str) -> None:
                 f"The Spark cluster at {place} gave no executor within {_EXECUTOR_PATIENCE:.0f} seconds",
                 "Look whether its workers run and are free, or ask for less with spark.executor.memory",
             )
-        time.sleep(0.1)  # between two questions: executors report to the JVM, which tells nobody
+        time.sleep(0.1)  # between two questions: PySpark has no event for an executor that has come
 
 
 def _last_words(log: Path) -> str:

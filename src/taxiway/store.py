@@ -344,7 +344,7 @@ def _create_file(settings: Settings, file: Path) -> None:
     # Made here and not by the client, which would write the working directory of the day into the
     # file as the place of the default experiment's artifacts.
     root = (settings.home / "artifacts").as_uri()
-    store = SqlAlchemyStore(f"sqlite:///{partial}", root)  # type: ignore[no-untyped-call]  # MLflow gives it no types
+    store = SqlAlchemyStore(f"sqlite:///{partial}", root)
     store.engine.dispose()
     partial.replace(file)
 

@@ -88,7 +88,7 @@ class Bucket:
             self._away_since = begun
         if time.monotonic() - min(begun, self._away_since) > PATIENCE:
             raise error
-        time.sleep(1)  # between two questions: nobody tells us when it is back
+        time.sleep(1)  # between two requests: S3 announces nothing when it is back
 
 
 @functools.cache

@@ -52,7 +52,7 @@ class Stores:
             try:
                 # A name server can keep a thread for longer than any time limit of a client: leave it behind.
                 await anyio.to_thread.run_sync(question, abandon_on_cancel=True, limiter=self._threads)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is why the store does not answer
+            except Exception as error:  # noqa: BLE001  # told as the store's fault, not lost: drivers raise many kinds
                 found[name] = " ".join(str(error).split()) or type(error).__name__
             else:
                 del found[name]

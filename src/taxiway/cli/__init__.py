@@ -126,7 +126,7 @@ def _run(argv: list[str], verbose: bool) -> int:
         # Whoever read our output has left (`taxiway models | head -1`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # noqa: BLE001  # the edge of the program: every fault becomes one line here
+    except Exception as error:  # noqa: BLE001  # the outermost frame: users see one line, and --verbose the traceback
         from taxiway.cli.faults import translate
 
         return _fail(translate(error), verbose)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -22,7 +22,7 @@ def with_settings(function: Function) -> Function:
         settings = load_settings({key: arguments.pop(key) for key in keys})
         return function(settings, **arguments)
 
-    decorated: Any = wrapper
+    decorated = cast("Function", wrapper)
     decorated = click.option("--verbose", is_flag=True, expose_value=False, help="Show the traceback of an error.")(
         decorated
     )
@@ -36,7 +36,7 @@ def with_settings(function: Function) -> Function:
             metavar="TEXT",
             help=f"{setting.help}.  [env: {setting.variable}]",
         )(decorated)
-    return decorated  # type: ignore[no-any-return]  # click's decorators return Any
+    return decorated
 
 
 def with_json(function: Function) -> Function:

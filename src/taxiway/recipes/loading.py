@@ -59,7 +59,7 @@ def _read_file(file: Path) -> Recipe:
         raise RecipeError(f"The recipe file {file} cannot be read", str(error)) from error
     names: dict[str, Any] = {"__name__": "taxiway_recipe", "__file__": str(file)}
     try:
-        exec(compile(source, str(file), "exec"), names)  # noqa: S102  # the user's own program, which they named
+        exec(compile(source, str(file), "exec"), names)  # noqa: S102  # a recipe is a Python file that its user names, as with `python FILE`
     except SyntaxError as error:
         raise RecipeError(f"{file}, line {error.lineno}: {error.msg}", "Correct the syntax") from error
     except (Exception, SystemExit) as error:  # whatever a user's file may raise is a fault of that file

@@ -261,7 +261,7 @@ def _damaged(path: Path, why: str) -> BadData:
 def _tar(stream: Any, mode: str) -> tarfile.TarFile:
     options: dict[str, Any] = {"bufsize": BLOCK, "copybufsize": BLOCK}
     # Of a damaged member tarfile would read on as if nothing were.
-    return tarfile.open(fileobj=stream, mode=mode, format=tarfile.PAX_FORMAT, errorlevel=2, **options)  # type: ignore[call-overload,no-any-return]  # the mode is one of its words
+    return tarfile.open(fileobj=stream, mode=mode, format=tarfile.PAX_FORMAT, errorlevel=2, **options)  # type: ignore[call-overload,no-any-return]  # typeshed has an overload for each literal mode, and none for a variable
 
 
 def _compressed(file: IO[bytes], name: str) -> Any:

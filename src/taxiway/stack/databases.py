@@ -47,7 +47,7 @@ def contents_of(docker: Docker, dumped: IO[bytes]) -> Contents:
     # The program gets the file itself, of which Python may be ahead in its own buffer.
     os.lseek(dumped.fileno(), 0, os.SEEK_SET)
     with program(docker, docker.container_of("db"), *command, what="read the dump", stdin=dumped) as process:
-        assert process.stdout is not None  # noqa: S101  # a pipe was asked for
+        assert process.stdout is not None  # noqa: S101  # for mypy: `program` opens it with stdout=PIPE
         return read_contents(process.stdout)
 
 
@@ -69,7 +69,7 @@ def row_counts(docker: Docker, *, aside: bool = False) -> Mapping[str, int]:
     there = _psql(docker, f"SELECT to_regclass('{TABLES[-1]}') IS NOT NULL", database, _AS_MLFLOW)
     if there.strip() != "t":
         return dict.fromkeys(TABLES, 0)
-    counts = [_psql(docker, f"SELECT count(*) FROM {table}", database, _AS_MLFLOW) for table in TABLES]  # noqa: S608  # our own names
+    counts = [_psql(docker, f"SELECT count(*) FROM {table}", database, _AS_MLFLOW) for table in TABLES]  # noqa: S608  # TABLES is a constant; no input is in it
     return dict(zip(TABLES, map(int, counts), strict=True))
 
 
@@ -142,7 +142,7 @@ def unfinished(docker: Docker) -> str:
     left = ", ".join(map(_quoted, _left_over(docker)))
     if not left:
         return ""
-    notes = _psql(docker, f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname IN ({left})")  # noqa: S608  # our own names
+    notes = _psql(docker, f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname IN ({left})")  # noqa: S608  # TABLES is a constant; no input is in it
     return next((line for line in notes.splitlines() if line), "a backup")
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # Set only where the user has not: the variables keep the meaning that MLflow gave them.
 _ENVIRONMENT = {
-    # MLflow 3.17 tries a dead server for 4.5 minutes. Five retries wait 30 seconds in all, and up to
-    # as long again where its name is looked up in vain: the restart of a database is ridden out.
+    # MLflow 3.17 tries a dead server for 4.5 minutes. Five retries wait 30 seconds in all,
+    # which rides out the restart of a database and still ends.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",

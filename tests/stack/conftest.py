@@ -64,7 +64,7 @@ def stack(
     s3 = request.config.getoption("--s3")
     go = images().get("STACK_GO")
     if s3 == "minio" and go and docker("image", "inspect", go, check=False).returncode:
-        missing("MinIO is built from its source: install Go, then run bash tests/stack/base.sh")
+        missing("MinIO is built from its source with Go: bash tests/stack/base.sh ready minio")
     folder = ROOT / "build" / "test-stack" if keep else tmp_path_factory.mktemp("stack")
     found = Stack(
         project=PROJECT,

@@ -8,8 +8,9 @@ import os
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,19 @@ from uuid import uuid4
 
 import pytest
 import requests
+from mlflow import MlflowClient
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
+from object_stores import free_ports
+
+from taxiway.settings import Settings, load_settings
+from taxiway.store import connect
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 WORK = "/home/taxiway/work"
 PYTHON = "/opt/venv/bin/python"
 SERVICES = ("db", "s3", "mlflow_server", "jupyterlab_spark")
+PORTS = ("jupyter_port", "mlflow_port", "console_port")
 ACCOUNTS = ("admin", "taxiway", "reader")
 
 Completed = subprocess.CompletedProcess[str]
@@ -235,6 +243,16 @@ class Stack:
         document: dict[str, Any] = answer.json()
         return document
 
+    def settings(self) -> Settings:
+        """Settings that name this stack, as the commands on this machine read them."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        return load_settings({"profile": "stack", "stack": ROOT, "home": self.home}, self.environment, self.home)
+
+    def client(self) -> MlflowClient:
+        """A client that asks this stack for files too: MLflow keeps in mind where it had a model's, by its id."""
+        _artifact_repos_cache.clear()
+        return connect(self.settings())
+
     def kill(self, *services: str) -> None:
         """End services as a power cut would."""
         docker("kill", "--signal", "KILL", *(self.container(service) for service in services))
@@ -258,6 +276,21 @@ class Stack:
             word for key, value in labels.items() for word in ("--filter", f"label=com.docker.compose.{key}={value}")
         ]
         return docker("ps", "--all", "--quiet", "--no-trunc", *filters).stdout.split()
+
+
+@contextmanager
+def another(stack: Stack, name: str, folder: Path, **changes: Any) -> Iterator[Stack]:
+    """Run a second stack with its own passwords, volumes and ports, without JupyterLab; it is gone at the end."""
+    own = {"secrets": folder / "secrets", "home": folder / "home", **dict(zip(PORTS, free_ports(3), strict=True))}
+    found = replace(stack, project=f"{stack.project}-{name}", rest={}, **{**own, **changes})
+    found.shell("clear")
+    run("sh", "images/secrets.sh", str(found.secrets))
+    try:
+        found.compose("up", "--detach", "mlflow_server", timeout=600)
+        found.wait_healthy("db", "s3", "mlflow_server")
+        yield found
+    finally:
+        found.shell("clear")
 
 
 def run(

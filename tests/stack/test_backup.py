@@ -8,28 +8,24 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import requests
-from containers import PYTHON, ROOT, Completed, Stack, await_condition, docker, images, run
-from mlflow import MlflowClient
-from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
-from object_stores import free_ports
+from containers import PYTHON, ROOT, Completed, Stack, another, await_condition, docker, images
 from sweeps import log_model, make_sweep
 
 from taxiway.registry import promote, register
-from taxiway.settings import Settings, load_settings
+from taxiway.settings import load_settings
 from taxiway.store import connect, experiment_id
 from taxiway.versions import models
 
 pytestmark = pytest.mark.s3
 
 BIG = 20 * 2**20  # several pieces of an object, and several parts of an upload
-NEEDED = ("db", "s3", "mlflow_server")
 BUCKET = """
 import os, sys
 from pathlib import Path
@@ -53,26 +49,14 @@ class Content:
     text: str
 
 
-def settings_of(stack: Stack) -> Settings:
-    """Settings that name a stack, as the commands read them."""
-    stack.home.mkdir(parents=True, exist_ok=True)
-    return load_settings({"profile": "stack", "stack": ROOT, "home": stack.home}, stack.environment, stack.home)
-
-
-def client_of(stack: Stack) -> MlflowClient:
-    """A client that asks this stack for files too: MLflow keeps in mind where it had a model's, by its id."""
-    _artifact_repos_cache.clear()
-    return connect(settings_of(stack))
-
-
 def fill(stack: Stack, *, big: int = 0) -> Content:
     """A sweep with models, two versions, one of them in production, and a file or two."""
-    settings, recipe, text = settings_of(stack), f"kept-{uuid4().hex[:8]}", uuid4().hex
+    settings, recipe, text = stack.settings(), f"kept-{uuid4().hex[:8]}", uuid4().hex
     sweep = make_sweep(settings, recipe, {"0.1": 0.6, "0.01": 0.8})
     for number in sweep.runs:
         register(recipe, settings, run=number, description=text)
     promote(f"{recipe}/2", settings)
-    client = client_of(stack)
+    client = stack.client()
     client.log_text(sweep.best, text, "deep/kept é.txt")
     if big:
         file = stack.home / "big.bin"
@@ -83,13 +67,13 @@ def fill(stack: Stack, *, big: int = 0) -> Content:
 
 def assert_there(stack: Stack, content: Content) -> None:
     """Everything that `fill` made, and that one can go on from it."""
-    found = models(content.recipe, settings_of(stack))
+    found = models(content.recipe, stack.settings())
     assert [(version.version, version.stage, version.disagreement) for version in found] == [
         (2, "Production", ""),
         (1, "None", ""),
     ]
     assert {version.description for version in found} == {content.text}
-    client = client_of(stack)
+    client = stack.client()
     for version in found:
         assert "MLmodel" in {file.path for file in client.list_logged_model_artifacts(version.model_id)}
     assert Path(client.download_artifacts(content.run, "deep/kept é.txt", str(stack.home))).read_text() == content.text
@@ -98,7 +82,7 @@ def assert_there(stack: Stack, content: Content) -> None:
 
 
 def is_there(stack: Stack, content: Content) -> bool:
-    return content.recipe in {version.name for version in models(settings=settings_of(stack))}
+    return content.recipe in {version.name for version in models(settings=stack.settings())}
 
 
 def taxiway(stack: Stack, *words: str | Path, code: int = 0) -> Completed:
@@ -124,24 +108,9 @@ def elsewhere(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A stack with its own passwords and volumes, empty at first; on the other S3 server where that has been built."""
     other, image = ("minio", "s3_minio") if stack.s3 == "seaweedfs" else ("seaweedfs", "s3")
     made = docker("image", "inspect", f"taxiway/{image}:{images().get('STACK_VERSION', '0.1.0')}", check=False)
-    folder = tmp_path_factory.mktemp("elsewhere")
-    names = ("jupyter_port", "mlflow_port", "console_port")
-    found = replace(
-        stack,
-        project=f"{stack.project}-2",
-        secrets=folder / "secrets",
-        home=folder / "home",
-        s3=other if made.returncode == 0 else stack.s3,
-        **dict(zip(names, free_ports(len(names)), strict=True)),
-    )
-    found.shell("clear")
-    run("sh", "images/secrets.sh", str(found.secrets))
-    try:
-        found.compose("up", "--detach", "mlflow_server", timeout=600)
-        found.wait_healthy(*NEEDED)
+    s3 = other if made.returncode == 0 else stack.s3
+    with another(stack, "elsewhere", tmp_path_factory.mktemp("elsewhere"), s3=s3) as found:
         yield found
-    finally:
-        found.shell("clear")
 
 
 def test_a_backup_restores_onto_another_stack(stack: Stack, elsewhere: Stack, tmp_path: Path) -> None:
@@ -218,7 +187,7 @@ def test_a_restore_that_was_killed_is_told_and_begins_anew(stack: Stack, elsewhe
 
 
 def test_a_backup_of_a_stack_that_is_written_to_is_consistent(stack: Stack, elsewhere: Stack, tmp_path: Path) -> None:
-    settings, recipe, stop = settings_of(stack), f"busy-{uuid4().hex[:8]}", threading.Event()
+    settings, recipe, stop = stack.settings(), f"busy-{uuid4().hex[:8]}", threading.Event()
     client = connect(settings)
     experiment = experiment_id(client, settings, recipe)
     client.create_registered_model(recipe)
@@ -241,17 +210,17 @@ def test_a_backup_of_a_stack_that_is_written_to_is_consistent(stack: Stack, else
         for writer in writers:
             writer.join(60)
     taxiway(elsewhere, "restore", tmp_path / "backup.tar", "--replace", "--yes")
-    found = models(recipe, settings_of(elsewhere))
+    found = models(recipe, elsewhere.settings())
     assert len(found) > 3
-    client = client_of(elsewhere)
+    client = elsewhere.client()
     for version in found:
         assert "MLmodel" in {file.path for file in client.list_logged_model_artifacts(version.model_id)}, version
 
 
 def test_a_version_that_has_lost_its_files_is_named(stack: Stack, elsewhere: Stack, tmp_path: Path) -> None:
     content = fill(elsewhere)
-    version = models(content.recipe, settings_of(elsewhere))[0]
-    location = connect(settings_of(elsewhere)).get_logged_model(version.model_id).artifact_location
+    version = models(content.recipe, elsewhere.settings())[0]
+    location = connect(elsewhere.settings()).get_logged_model(version.model_id).artifact_location
     prefix = location.removeprefix("mlflow-artifacts:/").lstrip("/")
     assert in_bucket(elsewhere, "delete", prefix)
 
@@ -287,7 +256,7 @@ def test_an_embedded_store_is_imported_by_the_account_of_the_profile(stack: Stac
     done = json.loads(taxiway(stack, "import", "--home", own.home, "--json").stdout)
 
     assert done["counts"]["runs"] == {"added": 3, "present": 0, "different": 0, "left_out": 0}
-    version = models(recipe, settings_of(stack))[0]
+    version = models(recipe, stack.settings())[0]
     assert (version.version, version.stage, version.aliases) == (1, "Production", ("production",))
     assert version.metrics["holdout_roc_auc"] == 0.8
     again = json.loads(taxiway(stack, "import", "--home", own.home, "--json").stdout)

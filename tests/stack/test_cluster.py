@@ -13,9 +13,10 @@ from containers import PYTHON, Completed, Stack, await_condition, docker
 WORKERS = ("spark_worker_1", "spark_worker_2")
 CLUSTER = ("spark_master", *WORKERS)
 SETTINGS = ("TAXIWAY_SPARK=spark.master=spark://spark-master:7077", "TAXIWAY_TRIPS_SOURCE=s3a://trips")
-TRAIN = ("train", "tip", "--train", "yellow:2018-01..2018-06", "--holdout", "yellow:2018-07", "--json")
-SCORE = ("score", "tip", "--months", "yellow:2018-08", "--out", "s3a://trips/predictions", "--json")
-PREDICTIONS = "predictions/colour=yellow/month=2018-08/part-0.parquet"
+TRAIN = ("train", "tip", "--train", "yellow:2018-01..2018-03", "--holdout", "yellow:2018-04", "--json")
+SCORE = ("score", "tip", "--months", "yellow:2018-05", "--json")
+OUT = "s3a://trips/predictions"
+PREDICTIONS = "predictions/colour=yellow/month=2018-05/part-0.parquet"
 
 PUT = """
 import glob, json, s3fs
@@ -23,10 +24,21 @@ files = glob.glob("/home/taxiway/work/trips/yellow_*.parquet")
 s3fs.S3FileSystem().put(files, "trips/")
 print(json.dumps(len(files)))
 """
+SAME = f"""
+import json, pyarrow.parquet as pq, s3fs
+there = pq.read_table(s3fs.S3FileSystem().open("trips/{PREDICTIONS}"))
+here = pq.read_table("/scratch/{PREDICTIONS}", partitioning=None)
+print(json.dumps([there.num_rows, there.equals(here)]))
+"""
 LIST = """
 import json, s3fs
 print(json.dumps(sorted(path.partition("/")[2] for path in s3fs.S3FileSystem().find("trips"))))
 """
+DIGEST = f"""
+import hashlib, json, s3fs
+print(json.dumps(hashlib.sha256(s3fs.S3FileSystem().cat("trips/{PREDICTIONS}")).hexdigest()))
+"""
+STAGING = ".taxiway-staging-"
 # What stands in a process's arguments and variables, which others on the machine can list.
 SEEN = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'"
 
@@ -61,6 +73,18 @@ def running(stack: Stack) -> int:
     return len(found.get("runs", []))
 
 
+def local(stack: Stack, trips: str, *words: str) -> Any:
+    """What the command says in JupyterLab without a cluster, on the trips of its folder."""
+    command = ("env", f"TAXIWAY_TRIPS_SOURCE={trips}", "taxiway", *words)
+    return json.loads(stack.exec("jupyterlab_spark", *command, timeout=600).stdout)
+
+
+def assert_same_metrics(one: Any, other: Any) -> None:
+    assert one["rows"] == other["rows"]
+    for mine, its in zip(one["runs"], other["runs"], strict=True):
+        assert mine["metrics"]["holdout_roc_auc"] == pytest.approx(its["metrics"]["holdout_roc_auc"], abs=1e-9)
+
+
 @pytest.fixture(scope="module")
 def trained(cluster: Stack) -> Any:
     """What a training on the cluster said; its model is in production."""
@@ -79,23 +103,43 @@ def test_both_workers_work(cluster: Stack, trained: Any) -> None:
 def test_a_training_on_the_cluster_says_what_one_in_jupyterlab_says(
     cluster: Stack, trained: Any, trips_in_work: str
 ) -> None:
-    local = f"TAXIWAY_TRIPS_SOURCE={trips_in_work}"
-    here = cluster.exec("jupyterlab_spark", "env", local, "taxiway", *TRAIN, timeout=600)
-
-    said = json.loads(here.stdout)
-    assert trained["rows"] == said["rows"]
-    for one, other in zip(trained["runs"], said["runs"], strict=True):
-        assert one["metrics"]["holdout_roc_auc"] == pytest.approx(other["metrics"]["holdout_roc_auc"], abs=1e-9)
+    assert_same_metrics(trained, local(cluster, trips_in_work, *TRAIN))
+    assert [name for name in inside(cluster, LIST) if name.startswith(".taxiway/")] == []
 
 
-def test_scoring_goes_from_bucket_to_bucket_and_leaves_nothing_else(cluster: Stack, trained: Any) -> None:
-    said = json.loads(taxiway(cluster, *SCORE).stdout)
+def test_scoring_goes_from_bucket_to_bucket_and_gives_the_answers_given_in_jupyterlab(
+    cluster: Stack, trained: Any, trips_in_work: str
+) -> None:
+    there = json.loads(taxiway(cluster, *SCORE, "--out", OUT).stdout)
+    here = local(cluster, trips_in_work, *SCORE, "--out", "/scratch/predictions")
 
-    assert said["rows"] > 0
-    assert said["path"] == "s3a://trips/predictions"
+    assert there["path"] == OUT
+    assert there["metrics"] == pytest.approx(here["metrics"], abs=1e-9)
+    assert inside(cluster, SAME) == [there["rows"], True]
     names = inside(cluster, LIST)
     assert [name for name in names if name.startswith("predictions/")] == [PREDICTIONS]
     assert [name for name in names if name.startswith(".taxiway/")] == []
+
+
+def test_a_scoring_killed_in_the_middle_leaves_the_former_month(cluster: Stack, trained: Any) -> None:
+    taxiway(cluster, *SCORE, "--out", OUT)
+    former = inside(cluster, DIGEST)
+    scoring = cluster.begin("jupyterlab_spark", "env", *SETTINGS, "taxiway", *SCORE, "--out", OUT)
+    await_condition(lambda: any(STAGING in name for name in inside(cluster, LIST)), "a scoring that writes", 120)
+    assert scoring.poll() is None
+    scoring.end()
+
+    assert inside(cluster, DIGEST) == former
+    taxiway(cluster, *SCORE, "--out", OUT)
+    assert [name for name in inside(cluster, LIST) if name.startswith("predictions/")] == [PREDICTIONS]
+
+
+def test_months_are_read_where_they_lie(cluster: Stack, trips_in_work: str) -> None:
+    (month,) = json.loads(taxiway(cluster, "fetch", "yellow:2018-01", "--json").stdout)
+
+    assert month["files"] == ["s3a://trips/yellow_tripdata_2018-01.parquet"]
+    (same,) = local(cluster, trips_in_work, "fetch", "yellow:2018-01", "--json")
+    assert (month["rows"], month["digest"]) == (same["rows"], same["digest"])
 
 
 def test_a_worker_killed_in_a_training_costs_time_and_nothing_else(cluster: Stack, trained: Any) -> None:
@@ -110,10 +154,7 @@ def test_a_worker_killed_in_a_training_costs_time_and_nothing_else(cluster: Stac
         cluster.revive("spark_worker_1")
 
     assert training.returncode == 0, err
-    said = json.loads(out)
-    assert said["rows"] == trained["rows"]
-    for one, other in zip(said["runs"], trained["runs"], strict=True):
-        assert one["metrics"]["holdout_roc_auc"] == pytest.approx(other["metrics"]["holdout_roc_auc"], abs=1e-9)
+    assert_same_metrics(json.loads(out), trained)
     assert running(cluster) == 0
 
 
@@ -156,9 +197,19 @@ def test_a_worker_that_its_master_does_not_count_on_is_not_healthy(cluster: Stac
     cluster.wait_healthy(*CLUSTER)
 
 
-def test_a_cluster_that_is_not_there_is_told_at_once(stack: Stack) -> None:
-    words = ("env", "TAXIWAY_SPARK=spark.master=spark://nobody:7077", SETTINGS[1], "taxiway", *TRAIN)
-    done = stack.exec("jupyterlab_spark", *words, timeout=60, check=False)
+@pytest.mark.parametrize(
+    ("code", "line", "words"),
+    [
+        (5, "No Spark master answers at spark://nobody:7077", (*TRAIN, "--spark", "master=spark://nobody:7077")),
+        (2, "which the executors of", (*TRAIN, "--trips-source", "/home/taxiway/work/trips")),
+        (2, "do not see", (*SCORE, "--out", "/scratch/predictions")),
+        (5, "Spark cannot use s3a://nowhere", (*TRAIN, "--shared", "s3a://nowhere/x")),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(
+    cluster: Stack, trained: Any, code: int, line: str, words: tuple[str, ...]
+) -> None:
+    done = taxiway(cluster, *words, timeout=60, check=False)
 
-    assert done.returncode == 5, done.stderr
-    assert "No Spark master answers at spark://nobody:7077" in done.stderr
+    assert done.returncode == code, done.stderr
+    assert len([found for found in done.stderr.splitlines() if line in found]) == 1, done.stderr

@@ -7,14 +7,12 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import requests
-from containers import HERE, Stack, await_condition, docker, run
-from object_stores import free_ports
+from containers import HERE, Stack, another, await_condition, docker, run
 
 pytestmark = pytest.mark.s3
 
@@ -25,24 +23,9 @@ TRAIN = ("train", "tip", "--train", "yellow:2018-01", "--holdout", "yellow:2018-
 @pytest.fixture(scope="module")
 def small(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of its own with little room: 24 MiB for the spool, 448 MiB for S3."""
-    folder = tmp_path_factory.mktemp("small")
-    names = ("jupyter_port", "mlflow_port", "console_port")
-    found = replace(
-        stack,
-        project=f"{stack.project}-small",
-        secrets=folder / "secrets",
-        home=folder / "home",
-        variables={**stack.variables, "STACK_OVERRIDE": str(HERE / "small.yaml")},
-        **dict(zip(names, free_ports(len(names)), strict=True)),
-    )
-    found.shell("clear")
-    run("sh", "images/secrets.sh", str(found.secrets))
-    try:
-        found.compose("up", "--detach", "mlflow_server", timeout=600)
-        found.wait_healthy("db", "s3", "mlflow_server")
+    variables = {**stack.variables, "STACK_OVERRIDE": str(HERE / "small.yaml")}
+    with another(stack, "small", tmp_path_factory.mktemp("small"), variables=variables) as found:
         yield found
-    finally:
-        found.shell("clear")
 
 
 def put(stack: Stack, name: str, data: bytes) -> requests.Response:

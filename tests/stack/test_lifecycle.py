@@ -192,10 +192,14 @@ def signs_in(stack: Stack, role: str, password: str) -> bool:
     return stack.exec("db", "sh", "-c", script, input=f"{password}\n", check=False).returncode == 0
 
 
-def test_an_upgrade_keeps_everything(stack: Stack, logged: str) -> None:
-    shown = said(stack.taxiway("stack", "upgrade", "--no-backup", timeout=900))
+def test_an_upgrade_keeps_everything_and_takes_a_backup_first(stack: Stack, logged: str) -> None:
+    shown = said(stack.taxiway("stack", "upgrade", timeout=900))
     assert "MLflow       3." in shown
     stack.wait_healthy()
+    (file,) = (stack.home / "backups").iterdir()
+    assert str(file) in shown
+    assert "is whole" in said(stack.taxiway("stack", "restore", str(file), "--check"))
+    file.unlink()
 
 
 def test_down_and_up_lose_nothing(stack: Stack, logged: str) -> None:

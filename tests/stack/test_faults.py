@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import pytest
 import requests
-from containers import PYTHON, SERVICES, Begun, Stack, await_condition, docker, inside, void
+from containers import PYTHON, SERVICES, WORK, Begun, Stack, await_condition, docker, inside, void
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModelStatus
@@ -27,8 +27,8 @@ from taxiway.versions import Version, models
 PATIENCE = 60.0
 """Seconds within which a command that cannot go on has to say so."""
 
-RECIPE = "tip"
-TRAIN = ("--train", "yellow:2018-01", "--holdout", "yellow:2018-02", "--grid", "regParam=0.01,0.1")
+RECIPE = "quick"
+TRAIN = ("--recipe", f"{WORK}/quick.py", "--train", "yellow:2018-01", "--holdout", "yellow:2018-02")
 
 
 @dataclass
@@ -65,9 +65,11 @@ class Command:
 @pytest.fixture(scope="module")
 def acknowledged(stack: Stack, trips_in_work: str) -> dict[str, str]:
     """A version in production, whose bytes every fault has to leave alone."""
+    stack.put("jupyterlab_spark", WORK, {"quick.py": inside("quick.py").encode()})
+    grid = ("--grid", "regParam=0.01,0.1", "--grid", "elasticNetParam=0,0.5")
     for words in (
         # With candidates to spare, which tests register.
-        ("train", RECIPE, *TRAIN, "--grid", "elasticNetParam=0,0.5", "--trips-source", trips_in_work),
+        ("train", *TRAIN, *grid, "--trips-source", trips_in_work),
         ("register", RECIPE),
         ("promote", RECIPE, "--to", "staging"),
         ("promote", RECIPE, "--to", "production"),
@@ -96,7 +98,7 @@ def begin(stack: Stack) -> Iterator[Callable[..., Command]]:
 @pytest.fixture
 def training(begin: Callable[..., Command], trips_in_work: str, acknowledged: dict[str, str]) -> Callable[[], Command]:
     """Start a training."""
-    return lambda: begin("train", RECIPE, *TRAIN, "--trips-source", trips_in_work)
+    return lambda: begin("train", *TRAIN, "--trips-source", trips_in_work)
 
 
 def experiment(stack: Stack) -> str:

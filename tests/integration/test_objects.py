@@ -57,8 +57,9 @@ class Bucket:
         keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
         return {key: self.s3.get_object(Bucket=self.name, Key=key)["Body"].read() for key in keys}
 
-    def run(self, word: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
             "STACK_S3_ENDPOINT": self.server.endpoint,
             "STACK_S3_REGION": "us-east-1",
             "STACK_S3_BUCKET": self.name,
@@ -66,8 +67,13 @@ class Bucket:
             "S3_SERVER": "other",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        command = [sys.executable, "objects.py", word, str(self.secrets)]
-        return subprocess.run(command, cwd=FOLDER, env=environment, input=given, capture_output=True, timeout=120)
+
+    def command(self, word: str) -> list[str]:
+        return [sys.executable, "objects.py", word, str(self.secrets)]
+
+    def run(self, word: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        told = {"cwd": FOLDER, "env": self.environment, "input": given}
+        return subprocess.run(self.command(word), **told, capture_output=True, timeout=120)
 
     def succeed(self, word: str, given: bytes = b"") -> bytes:
         done = self.run(word, given)
@@ -109,6 +115,20 @@ def test_what_is_exported_is_imported_elsewhere(bucket: Bucket, server: S3Server
     assert other.objects() == OBJECTS
     assert json.loads(other.succeed("count")) == {"objects": len(OBJECTS), "bytes": total}
     assert other.s3.list_multipart_uploads(Bucket=other.name).get("Uploads", []) == []
+
+
+def test_an_object_that_is_replaced_while_it_is_read_has_its_own_code(bucket: Bucket) -> None:
+    # More pieces than are asked for ahead.
+    bucket.put({"large": os.urandom(20 * PIECE)})
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        bucket.command("export"), cwd=FOLDER, env=bucket.environment, stdout=pipe, stderr=pipe
+    ) as export:
+        assert export.stdout is not None
+        export.stdout.read(PIECE)
+        bucket.put({"large": os.urandom(20 * PIECE)})
+        _, said = export.communicate(timeout=60)
+    assert (export.returncode, said) == (3, b"objects: large was replaced while it was read\n")
 
 
 def test_an_empty_bucket(bucket: Bucket) -> None:

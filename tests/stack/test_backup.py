@@ -25,6 +25,7 @@ from taxiway.versions import models
 
 pytestmark = pytest.mark.s3
 
+KEPT = "deep/kept é.txt"
 BIG = 20 * 2**20  # several pieces of an object, and several parts of an upload
 BUCKET = """
 import os, sys
@@ -57,7 +58,7 @@ def fill(stack: Stack, *, big: int = 0) -> Content:
         register(recipe, settings, run=number, description=text)
     promote(f"{recipe}/2", settings)
     client = stack.client()
-    client.log_text(sweep.best, text, "deep/kept é.txt")
+    client.log_text(sweep.best, text, KEPT)
     if big:
         file = stack.home / "big.bin"
         file.write_bytes(os.urandom(big))
@@ -76,7 +77,7 @@ def assert_there(stack: Stack, content: Content) -> None:
     client = stack.client()
     for version in found:
         assert "MLmodel" in {file.path for file in client.list_logged_model_artifacts(version.model_id)}
-    assert Path(client.download_artifacts(content.run, "deep/kept é.txt", str(stack.home))).read_text() == content.text
+    assert Path(client.download_artifacts(content.run, KEPT, str(stack.home))).read_text() == content.text
     assert client.get_run(content.run).data.metrics["holdout_roc_auc"] == 0.8
     client.set_tag(content.run, "seen", "yes")
 
@@ -142,6 +143,7 @@ def test_a_stack_that_holds_something_is_replaced_only_when_asked(
     file = tmp_path / "backup.tar"
     taxiway(elsewhere, "backup", file)
     later = fill(elsewhere)
+    elsewhere.client().log_text(content.run, "logged again", KEPT)
     said = taxiway(elsewhere, "restore", file, code=7).stderr
     assert "The stack is not empty" in said
     said = taxiway(elsewhere, "restore", file, "--replace", code=7).stderr

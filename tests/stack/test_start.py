@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -230,14 +231,34 @@ def test_clear_removes_this_project_and_nothing_else(stack: Stack, strangers: di
     other.compose("up", "--detach", "db")
     assert all(belongings(other.project).values())
     before = belongings(stack.project)
+    (other.secrets / "mine.txt").write_text("no secret of the stack")
+    silent = replace(other, variables={**other.variables, "STACK_YES": ""})
+    assert "no terminal to ask on" in silent.shell("clear", check=False).stderr
+    assert all(belongings(other.project).values())
     other.shell("clear")
     assert belongings(other.project) == {"container": [], "network": [], "volume": []}
-    assert not other.secrets.exists()
+    assert [file.name for file in other.secrets.iterdir()] == ["mine.txt"]
     assert belongings(stack.project) == before
     for kind, name in strangers.items():
         assert docker(kind, "inspect", name).stdout
     assert json.loads(docker("inspect", strangers["container"]).stdout)[0]["State"]["Running"]
     stack.wait_healthy()
+
+
+def test_secrets_of_another_stack_are_neither_used_nor_removed(stack: Stack, tmp_path: Path) -> None:
+    before = {file.name: file.read_bytes() for file in stack.secrets.iterdir()}
+    other = replace(stack, project="taxiway-test-other")
+    for word in ("start", "clear"):
+        refused = other.shell(word, check=False)
+        assert refused.returncode == 7
+        assert f"are of the stack {stack.project}" in refused.stderr
+    assert {file.name: file.read_bytes() for file in stack.secrets.iterdir()} == before
+    elsewhere = replace(stack, secrets=tmp_path / "secrets")
+    refused = elsewhere.shell("start", check=False)
+    assert refused.returncode == 7
+    assert "their passwords are not in" in refused.stderr
+    assert not elsewhere.secrets.exists()
+    assert "their passwords are not in" in elsewhere.taxiway("stack", "up").stderr
 
 
 def belongings(project: str) -> dict[str, list[str]]:

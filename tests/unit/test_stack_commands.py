@@ -14,12 +14,12 @@ from taxiway.cli.live import watch_services
 from taxiway.cli.stack_status import size
 from taxiway.errors import Interrupted, MachineError
 from taxiway.progress import Silent
-from taxiway.settings import S3_SERVERS
 from taxiway.stack import checks
 from taxiway.stack.docker import parse_lines, profiles_of
 from taxiway.stack.passwords import SECRETS
 from taxiway.stack.services import View
 from taxiway.stack.status import parse_size
+from taxiway.stack_settings import S3_SERVERS
 
 NEEDS_DOCKER = (["up"], ["down"], ["status"], ["logs"], ["clear", "--yes"], ["upgrade"], ["passwords", "--rotate"])
 

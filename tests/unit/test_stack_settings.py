@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from taxiway.errors import MachineError, NotFound, UsageError
-from taxiway.settings import STACK_CHOICES, Settings, StackSettings, load_settings
-from taxiway.stack.docker import Docker
+from taxiway.errors import MachineError, NotFound, Refused, UsageError
+from taxiway.settings import Settings, load_settings
+from taxiway.stack.docker import Docker, find_stack
 from taxiway.stack.lifecycle import remember
+from taxiway.stack_settings import STACK_CHOICES, StackSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,12 +79,33 @@ def test_what_was_chosen_is_remembered_until_a_variable_says_otherwise(checkout:
     (checkout / ".secrets").mkdir()
     remember(StackSettings(checkout, checkout / ".secrets", s3="minio", mlflow_port=5050))
     assert (checkout / ".secrets" / STACK_CHOICES).read_text() == (
+        "COMPOSE_PROJECT_NAME=taxiway\n"
         "STACK_S3=minio\nSTACK_JUPYTER_PORT=8888\nSTACK_MLFLOW_PORT=5050\nSTACK_MINIO_CONSOLE_PORT=9001\n"
     )
     again = stack_of(checkout)
     assert (again.s3, again.mlflow_port, again.last_s3) == ("minio", 5050, "minio")
     changed = stack_of(checkout, STACK_S3="seaweedfs", STACK_MLFLOW_PORT="5051")
     assert (changed.s3, changed.mlflow_port, changed.last_s3) == ("seaweedfs", 5051, "minio")
+
+
+def test_an_endpoint_elsewhere_is_remembered_whole(checkout: Path) -> None:
+    (checkout / ".secrets").mkdir()
+    place = {"STACK_S3_ENDPOINT": "https://s3.example.org", "STACK_S3_BUCKET": "my-mlflow"}
+    remember(stack_of(checkout, STACK_S3="external", **place))
+    assert stack_of(checkout).endpoint == place
+    assert Docker(stack_of(checkout), ("docker", "compose"), (2, 40)).environment.items() >= place.items()
+    assert stack_of(checkout, STACK_S3="seaweedfs").endpoint == {}
+
+
+def test_secrets_know_whose_they_are(checkout: Path, tmp_path: Path) -> None:
+    own = tmp_path / "second-secrets"
+    own.mkdir()
+    remember(stack_of(checkout, COMPOSE_PROJECT_NAME="second", STACK_SECRETS=str(own)))
+    assert stack_of(checkout, STACK_SECRETS=str(own)).project == "second"
+    other = {"COMPOSE_PROJECT_NAME": "third", "STACK_SECRETS": str(own)}
+    settings = load_settings({"home": tmp_path}, other, checkout)
+    with pytest.raises(Refused, match="are of the stack second, and not of third"):
+        find_stack(settings)
 
 
 def test_faults_are_reported_together(checkout: Path) -> None:

@@ -39,12 +39,13 @@ def command(
               taxiway compare tip --all --json
               taxiway compare tip --plot regularisation.png
     """
-    from taxiway.cli.output import print_json
+    from taxiway.cli.output import print_json, waiting
     from taxiway.comparison import compare, save_comparison
 
-    comparison = compare(recipe, settings, run=run, all_sweeps=all_sweeps)
-    if plot is not None:
-        save_comparison(comparison, plot)
+    with waiting("Comparing runs"):
+        comparison = compare(recipe, settings, run=run, all_sweeps=all_sweeps)
+        if plot is not None:
+            save_comparison(comparison, plot)
     if as_json:
         print_json([_document(row) for row in comparison.rows])
     else:

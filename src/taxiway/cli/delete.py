@@ -34,16 +34,18 @@ def command(settings: Settings, model: str, in_stage: tuple[str, ...], yes: bool
     Example:  taxiway delete tip/3
               taxiway delete tip/4 --in-stage production --yes
     """
-    from taxiway.cli.output import print_json, say
+    from taxiway.cli.output import print_json, say, waiting
     from taxiway.errors import Interrupted
     from taxiway.registry import delete, plan_deletion
 
-    plan = plan_deletion(model, settings, in_stage=in_stage)
+    with waiting("Reading the registry"):
+        plan = plan_deletion(model, settings, in_stage=in_stage)
     for line in _lines(plan):
         click.echo(line, err=True)
     if not yes and not _confirmed(model):
         raise Interrupted("Nothing was deleted", "You did not say yes")
-    done = delete(plan, settings)
+    with waiting("Deleting"):
+        done = delete(plan, settings)
     if as_json:
         print_json(_document(done))
     else:

@@ -25,10 +25,11 @@ def command(settings: Settings, model: str | None, as_json: bool) -> None:
     Example:  taxiway models
               taxiway models tip --json
     """
-    from taxiway.cli.output import print_json, print_table, say
+    from taxiway.cli.output import print_json, print_table, say, waiting
     from taxiway.registry import models
 
-    versions = models(model, settings)
+    with waiting("Reading the registry"):
+        versions = models(model, settings)
     if as_json:
         print_json([document(version) for version in versions])
         return

@@ -55,6 +55,13 @@ def console() -> Console:
 
 
 @contextmanager
+def waiting(task: str) -> Iterator[None]:
+    """Show on a terminal that something is under way; nothing of it stays. MLflow alone takes two seconds to import."""
+    with Console(stderr=True).status(task):
+        yield
+
+
+@contextmanager
 def progress_bars() -> Iterator[Bars]:
     """Draw progress on standard error while the block runs."""
     screen = Console(stderr=True)

@@ -33,11 +33,12 @@ def command(settings: Settings, model: str, to: str, as_json: bool) -> None:
               taxiway promote tip/3 --to production
     """
     from taxiway.cli.models import document
-    from taxiway.cli.output import print_json, say
+    from taxiway.cli.output import print_json, say, waiting
     from taxiway.registry import promote
     from taxiway.versions import PRODUCTION
 
-    done = promote(model, settings, to=to)
+    with waiting("Promoting"):
+        done = promote(model, settings, to=to)
     if as_json:
         moves = [asdict(move) for move in done.moves]
         print_json({**document(done.version), "moves": moves, "repairs": list(done.repairs)})

@@ -24,10 +24,11 @@ def command(
     Example:  taxiway register tip --description "first with zones" --tag owner=ana
     """
     from taxiway.cli.models import document
-    from taxiway.cli.output import print_json, say
+    from taxiway.cli.output import print_json, say, waiting
     from taxiway.registry import register
 
-    version = register(recipe, settings, run=run, description=description, tags=_pairs(tags))
+    with waiting("Registering"):
+        version = register(recipe, settings, run=run, description=description, tags=_pairs(tags))
     if as_json:
         print_json(document(version))
         return

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from taxiway.cli.options import with_json, with_settings
-from taxiway.settings import S3_SERVERS, Settings
+from taxiway.settings import Settings
+from taxiway.stack_settings import S3_SERVERS
 
 if TYPE_CHECKING:
     from taxiway.stack.lifecycle import Started

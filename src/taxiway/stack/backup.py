@@ -27,9 +27,8 @@ from taxiway.stack.archive import BLOCK, ArchiveWriter, Manifest, Member, check_
 from taxiway.stack.contents import MLMODEL, Contents, gaps
 from taxiway.stack.databases import DATABASES, contents_of, dump, server_version
 from taxiway.stack.docker import Docker, find_docker
-from taxiway.stack.services import containers_of
-from taxiway.stack.status import version_of
-from taxiway.stack.streams import bucket_job, check_running, objects
+from taxiway.stack.status import mlflow_version
+from taxiway.stack.streams import Changed, bucket_job, check_running, objects
 
 OBJECTS = "objects/"
 TOTAL, SUMS = "total.json", "sums.json"
@@ -89,6 +88,8 @@ def backup(settings: Settings, path: Path, progress: Progress | None = None, *, 
         The stack, or one of its services, is not there.
     Refused
         A version or a model has not all of its files in the bucket, not even when asked again.
+    Changed
+        Objects are replaced again and again while they are read.
     MachineError
         The disk is too small or cannot be written, or a program of the stack failed.
     """
@@ -98,11 +99,16 @@ def backup(settings: Settings, path: Path, progress: Progress | None = None, *, 
     check_running(docker)
     missing: tuple[str, ...] = ()
     with bucket_job(docker) as job:
-        for _ in range(_TRIES):
+        for left in reversed(range(_TRIES)):
             before = missing
             try:
                 manifest = _write(docker, job, path, watch, accepted=before if incomplete else ())
                 return Backup(path, path.stat().st_size, manifest, time.monotonic() - began)
+            except Changed as change:
+                if not left:
+                    raise
+                watch.note(f"{change.message}: once more from the beginning.")
+                continue
             except _Gaps as found:
                 missing = found.missing
             if missing == before:
@@ -136,7 +142,7 @@ def _write(docker: Docker, job: str, path: Path, watch: Progress, accepted: Sequ
         if set(missing) - set(accepted):
             raise _Gaps(missing)
         counts = {**contents.counts, "objects": len(copied.sizes), "object_bytes": sum(copied.sizes.values())}
-        versions = (__version__, mlflow_version(docker), server_version(docker))
+        versions = (__version__, mlflow_version(docker) or "unknown", server_version(docker))
         manifest = Manifest(created, *versions, counts, missing, archive.members)
         archive.finish(manifest)
     return manifest
@@ -211,9 +217,3 @@ def _check_space(path: Path, total: int) -> None:
             f"{path.parent} has {free / 1e9:.1f} GB free, and the objects take {total / 1e9:.1f} GB",
             "Free some space, or choose another folder",
         )
-
-
-def mlflow_version(docker: Docker) -> str:
-    """The version of MLflow that the stack runs; ``unknown`` while its server does not."""
-    server = containers_of(docker.containers()).get("mlflow_server")
-    return (version_of(docker, server) if server is not None and server.status == "running" else "") or "unknown"

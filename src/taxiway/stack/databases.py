@@ -16,8 +16,8 @@ from taxiway.stack.contents import READ_TABLES, TABLES, Contents, read_contents
 from taxiway.stack.docker import Docker
 from taxiway.stack.streams import program
 
-MLFLOW, ACCOUNTS = "mlflow", "mlflow_auth"
-DATABASES = (MLFLOW, ACCOUNTS)
+MLFLOW, AUTH = "mlflow", "mlflow_auth"
+DATABASES = (MLFLOW, AUTH)
 """In the order in which they are dumped: permissions may name what the other dump lacks, and not the reverse."""
 
 _ASIDE, _FORMER = "restoring", "replaced"
@@ -25,11 +25,7 @@ _TRIES = 3
 _LONG = 3600.0
 # With MLflow's own role, over TCP and with its password. What a dump brings along (a view, a function) can then
 # do what MLflow could, and no more: not even when somebody has tampered with it.
-_AS_MLFLOW = (
-    "sh",
-    "-c",
-    'PGPASSWORD=$(cat /run/secrets/db_mlflow_password) exec "$0" --host 127.0.0.1 --username mlflow "$@"',
-)
+_AS_MLFLOW = ("as_mlflow",)
 _PSQL = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--dbname")
 
 

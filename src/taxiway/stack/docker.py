@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from taxiway.errors import MachineError, NotFound, Unreachable, UsageError
-from taxiway.settings import Settings, StackSettings
+from taxiway.errors import MachineError, NotFound, Refused, Unreachable, UsageError
+from taxiway.settings import Settings
 from taxiway.stack.faults import explain, explain_daemon, last_line
+from taxiway.stack_settings import StackSettings
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -65,12 +66,8 @@ class Docker:
             **({"COMPOSE_PROFILES": ",".join(self.profiles)} if self.profiles else {}),
             "COMPOSE_FILE": ":".join(files),
             "COMPOSE_PATH_SEPARATOR": ":",
-            "COMPOSE_PROJECT_NAME": stack.project,
+            **stack.choices,
             "STACK_SECRETS": str(stack.secrets),
-            "STACK_S3": stack.s3,
-            "STACK_JUPYTER_PORT": str(stack.jupyter_port),
-            "STACK_MLFLOW_PORT": str(stack.mlflow_port),
-            "STACK_MINIO_CONSOLE_PORT": str(stack.console_port),
             # Into a file, and so line by line.
             "BUILDKIT_PROGRESS": "plain",
         }
@@ -282,11 +279,18 @@ def find_stack(settings: Settings) -> StackSettings:
     ------
     NotFound
         There is none.
+    Refused
+        The secrets that go with it are another stack's.
     """
     stack = settings.stack
     if stack is None or not stack.exists:
         where = f"{stack.folder} holds no container stack of Taxiway" if stack else "No container stack is near by"
         raise NotFound(where, "Get a checkout of Taxiway, and name its folder with --stack or TAXIWAY_STACK")
+    if stack.owner not in ("", stack.project):
+        raise Refused(
+            f"The secrets in {stack.secrets} are of the stack {stack.owner}, and not of {stack.project}",
+            f"Name the folder of {stack.project}'s own with STACK_SECRETS, or leave COMPOSE_PROJECT_NAME away",
+        )
     return stack
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from taxiway.errors import NotFound, Refused, UsageError, did_you_mean
-from taxiway.settings import S3_SERVERS, STACK_CHOICES, Settings, StackSettings
+from taxiway.settings import Settings
 from taxiway.stack.checks import check_ports, check_resources
 from taxiway.stack.docker import SERVICE_LABEL, Docker, find_docker
 from taxiway.stack.passwords import SECRETS, finish_rotation
 from taxiway.stack.running import PATIENCE, Job, Unwatched, Watch, changing, make_secrets
 from taxiway.stack.services import View
+from taxiway.stack_settings import S3_SERVERS, STACK_CHOICES, StackSettings
 
 ACCOUNTS = ("admin", "taxiway", "reader")
 _CLUSTER = ("cluster",)
@@ -139,7 +140,7 @@ def choose(docker: Docker, cluster: bool = False) -> Docker:
     Raises
     ------
     Refused
-        The stack's models are on another S3 server.
+        The stack's models are on another S3 server, or its passwords are elsewhere.
     NotFound
         The keys of an S3 endpoint elsewhere are not there.
     """
@@ -148,6 +149,11 @@ def choose(docker: Docker, cluster: bool = False) -> Docker:
         raise Refused(
             f"The models of this stack are on {stack.last_s3}, and {stack.s3} would not have them",
             f"Take them along: taxiway stack backup, clear, up --s3 {stack.s3}, restore",
+        )
+    if f"{stack.project}_db" in docker.names("volume") and not (stack.secrets / "db_mlflow_password").exists():
+        raise Refused(
+            f"The volumes of the stack {stack.project} are here, and their passwords are not in {stack.secrets}",
+            "Name the folder that has them with STACK_SECRETS, or start another stack with COMPOSE_PROJECT_NAME",
         )
     missing = [name for name in ("s3_mlflow", "s3_trips") if not (stack.secrets / name).exists()]
     if stack.s3 == "external" and missing:
@@ -168,13 +174,7 @@ def remember(stack: StackSettings) -> None:
     """Keep what was chosen, for every later command and for ``make start``; whole, or as it was."""
     file = stack.secrets / STACK_CHOICES
     partial = file.with_name(f"{STACK_CHOICES}.part")
-    choices = {
-        "STACK_S3": stack.s3,
-        "STACK_JUPYTER_PORT": stack.jupyter_port,
-        "STACK_MLFLOW_PORT": stack.mlflow_port,
-        "STACK_MINIO_CONSOLE_PORT": stack.console_port,
-    }
-    partial.write_text("".join(f"{name}={value}\n" for name, value in choices.items()), encoding="utf-8")
+    partial.write_text("".join(f"{name}={value}\n" for name, value in stack.choices.items()), encoding="utf-8")
     partial.replace(file)
 
 

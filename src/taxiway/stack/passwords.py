@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from taxiway.errors import MachineError, Refused, UsageError, did_you_mean
-from taxiway.settings import Settings, StackSettings
-from taxiway.stack.docker import find_docker, find_stack
+from taxiway.errors import MachineError, Refused, TaxiwayError, UsageError, did_you_mean
+from taxiway.settings import Settings
+from taxiway.stack.docker import Docker, find_docker, find_stack
 from taxiway.stack.running import PATIENCE, Job, Watch, changing, make_secrets
 from taxiway.stack.services import SERVICES
+from taxiway.stack_settings import StackSettings
 
 SECRETS: Mapping[str, str] = MappingProxyType(
     {
@@ -42,6 +44,7 @@ SECRETS: Mapping[str, str] = MappingProxyType(
 
 _ROLES = {"db_password": "postgres", "db_mlflow_password": "mlflow"}
 _S3_KEYS = ("s3_root", "s3_mlflow", "s3_trips")
+_WAKING, _BETWEEN = 90.0, 0.2
 _SCRAM_ITERATIONS = 4096  # as PostgreSQL's own
 
 
@@ -163,10 +166,15 @@ def finish_rotation(job: Job) -> Rotation:
     if not names:
         return Rotation((), ())
     roles = {_ROLES[name]: _new(stack, name).read_text(encoding="utf-8").strip() for name in names if name in _ROLES}
-    if roles and f"{stack.project}_db" in docker.names("volume"):
-        _tell_database(job, roles, was_running="db" in running)
+    told = bool(roles) and f"{stack.project}_db" in docker.names("volume")
+    if told:
+        if "db" not in running:
+            _wake_database(job)
+        _tell_database(docker, roles)
     for name in names:
         _put_in_place(stack, name)
+    if told and "db" not in running:
+        docker.compose("stop", "db", patience=90)
     if running:
         job.start(*running)
     users = [item.name for item in SERVICES.values() if set(item.secrets) & set(names)]
@@ -185,18 +193,33 @@ def scram_verifier(password: str, salt: bytes) -> str:
     return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{parts[0]}${parts[1]}:{parts[2]}"
 
 
-def _tell_database(job: Job, passwords: Mapping[str, str], *, was_running: bool) -> None:
-    if not was_running:
+def _wake_database(job: Job) -> None:
+    """Start the database. Its health check may still have the former password, so it is not waited for."""
+    there = job.containers().get("db")
+    if there is None:
         job.start("db")
+        return
+    job.docker.run("start", there.id)
+    end = time.monotonic() + _WAKING
+    while True:
+        try:
+            job.docker.execute("db", "pg_isready", "--quiet")
+        except TaxiwayError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_BETWEEN)  # between two questions: it reads its data first
+        else:
+            return
+
+
+def _tell_database(docker: Docker, passwords: Mapping[str, str]) -> None:
     lines = [
         f"ALTER ROLE {role} PASSWORD '{scram_verifier(word, os.urandom(16))}';" for role, word in passwords.items()
     ]
     sql = "\n".join(["BEGIN;", *lines, "COMMIT;"])
     command = ("psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--username=postgres", "--dbname=postgres")
     # Through the socket in the container, which asks for no password: it works with the old one and with the new one.
-    job.docker.execute("db", *command, stdin=sql.encode())
-    if not was_running:
-        job.docker.compose("stop", "db", patience=90)
+    docker.execute("db", *command, stdin=sql.encode())
 
 
 def _put_in_place(stack: StackSettings, name: str) -> None:

@@ -1,15 +1,18 @@
 """``taxiway stack restore``: a backup put in the place of what the stack holds.
 
-Nothing that is there is touched before the new is whole: the objects are put beside the present ones (their
-keys are MLflow's own ids), both databases are restored beside the present ones and looked at, and then take
-their places in one step. A restore that is broken off before that step has changed nothing but the room that
-it took; after it, all that is missing is tidying up. Either way the databases that it has left behind tell.
+Nothing that is there is touched before the new is whole: the objects are put beside the present ones, both
+databases are restored beside the present ones and looked at, and then take their places in one step. Files that
+were logged again since the backup are put back after that step, and what nobody names any more goes when MLflow
+has been seen to work. A restore that is broken off before the step has changed nothing but the room that it took;
+after it, it has to be run again. Either way the databases that it has left behind tell.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import tarfile
 import tempfile
@@ -21,11 +24,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from taxiway.errors import BadData, MachineError, Refused, TaxiwayError, Unreachable
+from taxiway.errors import BadData, MachineError, Refused, TaxiwayError
 from taxiway.progress import Progress, Silent
 from taxiway.settings import Settings
-from taxiway.stack.archive import BLOCK, Manifest, Tap, open_archive, verify
-from taxiway.stack.backup import OBJECTS, member_of, mlflow_version
+from taxiway.stack.archive import BLOCK, Manifest, Member, Tap, open_archive, verify
+from taxiway.stack.backup import OBJECTS, member_of
 from taxiway.stack.contents import TABLES
 from taxiway.stack.databases import (
     DATABASES,
@@ -39,14 +42,15 @@ from taxiway.stack.databases import (
 )
 from taxiway.stack.docker import Docker, find_docker
 from taxiway.stack.running import Job, changing
-from taxiway.stack.services import containers_of, look
+from taxiway.stack.services import SERVICES
+from taxiway.stack.status import mlflow_version
 from taxiway.stack.streams import bucket_job, check_running, objects
-from taxiway.stack.upgrading import migrate
+from taxiway.stack.upgrading import beside, migrate
 
 _PUTTING, _RESTORING = "Putting the objects", "Restoring the databases"
-_VERIFYING, _STARTING = "Reading the objects back", "Starting MLflow"
+_COMPARING, _VERIFYING, _STARTING = "Comparing with the bucket", "Reading the objects back", "Starting MLflow"
 _SERVER = "mlflow_server"
-_STOPPING, _PATIENCE, _BETWEEN = 90.0, 180.0, 0.5
+_STOPPING, _PATIENCE = 90.0, 180.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Plan:
     present : mapping of str to int
         What the stack holds: rows of the database, ``objects`` and ``object_bytes``.
     mlflow : str
-        The version that the stack has; ``unknown`` when its server did not run.
+        The version that the stack has.
     unfinished : str
         What an earlier restore, which did not end, was restoring; empty when there is none.
     """
@@ -69,7 +73,7 @@ class Plan:
     path: Path
     manifest: Manifest
     present: Mapping[str, int]
-    mlflow: str = "unknown"
+    mlflow: str
     unfinished: str = ""
 
     @property
@@ -138,7 +142,8 @@ def plan_restore(settings: Settings, path: Path, progress: Progress | None = Non
     manifest = verify(path, progress or Silent())
     docker = find_docker(settings)
     check_running(docker)
-    mlflow = mlflow_version(docker)
+    # Where a restore was broken off, the server is stopped; its image says the same.
+    mlflow = mlflow_version(docker) or _image_version(docker)
     _check_versions(docker, manifest, mlflow)
     with bucket_job(docker) as job, objects(docker, job, "count", what="look into the bucket") as process:
         bucket = json.loads(_output(process))
@@ -179,12 +184,13 @@ def restore(settings: Settings, plan: Plan, progress: Progress | None = None, *,
     with changing(settings), bucket_job(docker) as job:
         docker.compose("stop", _SERVER, patience=_STOPPING)
         try:
-            removed = _restore(docker, job, plan, watch)
+            _restore(docker, job, plan, watch)
         except BaseException:
             with suppress(TaxiwayError):  # what is told is why the restore ended
                 _start(docker, settings, watch)
             raise
         _start(docker, settings, watch)
+        removed = _prune(docker, job, plan)
         # Last: what is left of a restore says that it has not ended.
         discard(docker)
     return Restored(plan, removed, time.monotonic() - began)
@@ -196,53 +202,69 @@ def describe(counts: Mapping[str, int]) -> str:
     return ", ".join([*words, f"{counts['objects']:,} objects ({counts['object_bytes'] / 1e6:,.1f} MB)"])
 
 
-def _restore(docker: Docker, job: str, plan: Plan, watch: Progress) -> int:
-    """Everything between stopping MLflow and starting it; the number of objects removed."""
+def _restore(docker: Docker, job: str, plan: Plan, watch: Progress) -> None:
+    """Everything between stopping MLflow and starting it."""
     note = f"{plan.path.name} ({datetime.now(UTC):%Y-%m-%d %H:%M} UTC)"
     prepare(docker, note)
-    _put_objects(docker, job, plan, watch)
-    _read_back(docker, job, plan, watch)
+    wanted = {name: member for name, member in plan.manifest.members.items() if name.startswith(OBJECTS)}
+    present = _sums(docker, job, wanted, watch, _COMPARING) if plan.present["objects"] else {}
+    # A file that was logged again since the backup: until the databases change places it belongs to the present one.
+    changed = {name: member for name, member in wanted.items() if present.get(name, member) != member}
+    absent = {name: member for name, member in wanted.items() if name not in present}
+    _put_objects(docker, job, plan, absent, watch)
     _restore_databases(docker, plan, watch)
     swap(docker, note)
-    if _numbers(plan.manifest.mlflow) < _numbers(plan.mlflow):
+    _put_objects(docker, job, plan, changed, watch)
+    if plan.manifest.mlflow != plan.mlflow:
         migrate(docker)
-    return _prune(docker, job, plan)
 
 
-def _put_objects(docker: Docker, job: str, plan: Plan, watch: Progress) -> None:
-    sums = {}
+def _start(docker: Docker, settings: Settings, watch: Progress) -> None:
+    watch.begin(_STARTING)
+    Job(docker, settings, None, _PATIENCE).resume(_SERVER)
+    watch.end(_STARTING)
+
+
+def _put_objects(docker: Docker, job: str, plan: Plan, wanted: Mapping[str, Member], watch: Progress) -> None:
+    """Put some of the backup's objects into the bucket, and ask the S3 server for what it has been given."""
+    if not wanted:
+        return
+    sums: dict[str, Member] = {}
     with (
         open_archive(plan.path, watch, _PUTTING) as members,
         objects(docker, job, "import", what="write to the bucket", stdin=subprocess.PIPE) as process,
         tarfile.open(fileobj=process.stdin, mode="w|", format=tarfile.PAX_FORMAT, bufsize=BLOCK) as out,
     ):
         for name, content, size in members:
-            if name.startswith(OBJECTS):
+            if name in wanted:
                 header = tarfile.TarInfo(name)
                 header.size = size
                 tap = Tap(content)
                 out.addfile(header, tap)
                 sums[name] = tap.member
     # The file has been checked before; on a disk that fails it may be another one by now.
-    _compare(sums, plan, "was read differently than before")
+    for name, member in wanted.items():
+        if sums.get(name) != member:
+            raise _damaged(plan, name)
+    found = _sums(docker, job, wanted, watch, _VERIFYING)
+    for name, member in wanted.items():
+        if found.get(name) != member:
+            raise MachineError(
+                f"The S3 server does not give back what it was given: {name}", "See its log, and run it again"
+            )
 
 
-def _read_back(docker: Docker, job: str, plan: Plan, watch: Progress) -> None:
-    """Ask the S3 server for what it has been given."""
-    wanted = {name: member for name, member in plan.manifest.members.items() if name.startswith(OBJECTS)}
-    watch.begin(_VERIFYING, sum(member.bytes for member in wanted.values()), "B")
+def _sums(docker: Docker, job: str, wanted: Mapping[str, Member], watch: Progress, task: str) -> dict[str, Member]:
+    """Size and sum of those of the wanted objects that are in the bucket, each of them read."""
+    found = {}
+    watch.begin(task, sum(member.bytes for member in wanted.values()), "B")
     with _names(wanted) as names, objects(docker, job, "check", what="read the bucket", stdin=names) as process:
         for line in _lines(process):
             key, size, sha256 = json.loads(line)
-            member = wanted.get(f"{OBJECTS}{key}")
-            if member is not None and (member.bytes, member.sha256) == (size, sha256):
-                del wanted[f"{OBJECTS}{key}"]
-                watch.advance(_VERIFYING, size)
-    watch.end(_VERIFYING)
-    if wanted:
-        raise MachineError(
-            f"The S3 server does not give back what it was given: {next(iter(wanted))}", "See its log, and run it again"
-        )
+            found[f"{OBJECTS}{key}"] = Member(size, sha256)
+            watch.advance(task, size)
+    watch.end(task)
+    return found
 
 
 def _restore_databases(docker: Docker, plan: Plan, watch: Progress) -> None:
@@ -253,7 +275,8 @@ def _restore_databases(docker: Docker, plan: Plan, watch: Progress) -> None:
             if name in names:
                 tap = Tap(content)
                 restore_aside(docker, names.pop(name), tap)
-                _compare({name: tap.member}, plan, "was read differently than before", whole=False)
+                if tap.member != plan.manifest.members[name]:
+                    raise _damaged(plan, name)
                 watch.advance(_RESTORING)
             if not names:
                 break
@@ -291,35 +314,6 @@ def _names(members: Iterable[str]) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _start(docker: Docker, settings: Settings, watch: Progress) -> None:
-    """Start MLflow's container as it is, and wait until it is healthy.
-
-    Compose would start others too, or make them anew where an image has changed since.
-    """
-    watch.begin(_STARTING)
-    server = containers_of(docker.containers()).get(_SERVER)
-    if server is None:
-        Job(docker, settings, None).start(_SERVER)
-    else:
-        docker.run("start", server.id)
-        _await_health(docker)
-    watch.end(_STARTING)
-
-
-def _await_health(docker: Docker) -> None:
-    end = time.monotonic() + _PATIENCE
-    while True:
-        view = look((_SERVER,), containers_of(docker.containers()), docker.last_log_line)[0]
-        if view.ready:
-            return
-        if view.state == "failed" or time.monotonic() > end:
-            raise Unreachable(
-                f"The service {_SERVER} is {view.state} after the restore: {view.detail}",
-                f"See taxiway stack logs {_SERVER}",
-            )
-        time.sleep(_BETWEEN)  # between two questions: its health check runs every few seconds
-
-
 def _check_versions(docker: Docker, manifest: Manifest, mlflow: str) -> None:
     pairs = (("PostgreSQL", manifest.postgresql, server_version(docker), 1), ("MLflow", manifest.mlflow, mlflow, 2))
     for what, theirs, ours, parts in pairs:
@@ -330,17 +324,22 @@ def _check_versions(docker: Docker, manifest: Manifest, mlflow: str) -> None:
             )
 
 
+def _image_version(docker: Docker) -> str:
+    said = beside(docker, _SERVER, shlex.join(SERVICES[_SERVER].version), _PATIENCE)
+    found = re.search(r"\d+\.\d+\.\d+", said)
+    return found[0] if found else "unknown"
+
+
 def _numbers(version: str, parts: int = 3) -> tuple[int, ...]:
     """A version's first numbers; none of one that is not known, which comes before all others."""
     return tuple(int(part) for part in version.split(".")[:parts] if part.isdecimal())
 
 
-def _compare(found: Mapping[str, object], plan: Plan, why: str, *, whole: bool = True) -> None:
-    members = plan.manifest.members
-    wanted = {name for name in members if name.startswith(OBJECTS)} if whole else found.keys()
-    for name in wanted:
-        if found.get(name) != members[name]:
-            raise BadData(f"{plan.path}: {name} {why}", "Look at the disk that it is on, and use another copy of it")
+def _damaged(plan: Plan, name: str) -> BadData:
+    return BadData(
+        f"{plan.path}: {name} was read differently than before",
+        "Look at the disk that it is on, and use another copy of it",
+    )
 
 
 def _output(process: subprocess.Popen[bytes]) -> bytes:

@@ -56,8 +56,7 @@ def changing(settings: Settings) -> Iterator[None]:
     folder = settings.home / "locks"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # One lock for all of this process: an upgrade takes a backup, which takes it again.
-        with FileLock(folder / "stack.lock", timeout=0, is_singleton=True):
+        with FileLock(folder / "stack.lock", timeout=0):
             yield
     except Timeout:
         raise Refused("Another command is changing the stack", "Wait for it to end and try again") from None
@@ -120,6 +119,23 @@ class Job:
             self._compose("stop", *tired, what=f"stop {', '.join(tired)}")
         self._compose("up", "--detach", "--remove-orphans", *services, what="start the services")
         return self._await_health(services or self.docker.services())
+
+    def resume(self, *services: str) -> tuple[View, ...]:
+        """Start containers as they are, and wait until each is healthy.
+
+        Compose would start others too, or make them anew where an image has changed since.
+
+        Raises
+        ------
+        Unreachable
+            One has failed, or is not healthy in time.
+        """
+        there = self.containers()
+        missing = [service for service in services if service not in there]
+        if missing:
+            return self.start(*services)
+        self.docker.run("start", *(there[service].id for service in services))
+        return self._await_health(services)
 
     def containers(self) -> dict[str, Container]:
         """The container of each service, as it is now."""

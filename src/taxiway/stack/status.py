@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from taxiway.errors import TaxiwayError
 from taxiway.parallel import side_by_side
-from taxiway.settings import Settings, StackSettings
+from taxiway.settings import Settings
 from taxiway.stack.databases import unfinished_restore
 from taxiway.stack.docker import Docker, find_docker, parse_lines
 from taxiway.stack.lifecycle import with_cluster
 from taxiway.stack.services import SERVICES, Container, containers_of, in_order, look
+from taxiway.stack_settings import StackSettings
 
 _UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
 _BINARY = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "Ti": 1024**4}
@@ -146,6 +147,12 @@ def version_of(docker: Docker, container: Container) -> str:
         return ""
     found = re.search(r"\d+\.\d+(?:\.\d+)*|RELEASE\.[\w-]+", said)
     return found[0] if found else ""
+
+
+def mlflow_version(docker: Docker) -> str:
+    """The version of MLflow that the stack runs; empty while its server does not run."""
+    server = containers_of(docker.containers()).get("mlflow_server")
+    return version_of(docker, server) if server is not None and server.status == "running" else ""
 
 
 def _memory(docker: Docker, running: Mapping[str, Container]) -> dict[str, int]:

@@ -10,13 +10,19 @@ from contextlib import contextmanager, suppress
 from os import getpid
 from typing import IO
 
-from taxiway.errors import TaxiwayError
+from taxiway.errors import MachineError, TaxiwayError
 from taxiway.stack.docker import Docker
 from taxiway.stack.faults import explain
+from taxiway.stack_settings import StackSettings
 
 _OBJECTS = ("/opt/venv/bin/python", "/opt/create_s3_buckets/objects.py")
 _BUCKET_JOB = "create_s3_buckets"
+_CHANGED = 3  # what objects.py ends with then
 _ENDING = 20.0
+
+
+class Changed(MachineError):
+    """An object of the bucket was replaced or removed while it was read."""
 
 
 @contextmanager
@@ -93,9 +99,23 @@ def bucket_job(docker: Docker) -> Iterator[str]:
 def objects(
     docker: Docker, job: str, word: str, *, what: str, stdin: int | IO[bytes] = subprocess.DEVNULL
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one word of ``images/create_s3_buckets/objects.py`` in the container of `bucket_job`."""
-    with program(docker, job, *_OBJECTS, word, what=what, stdin=stdin) as process:
-        yield process
+    """Run one word of ``images/create_s3_buckets/objects.py`` in the container of `bucket_job`.
+
+    Raises
+    ------
+    Changed
+        An object was replaced or removed while it was read.
+    TaxiwayError
+        It failed.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with program(docker, job, *_OBJECTS, word, what=what, stdin=stdin) as process:
+            yield process
+    except TaxiwayError as error:
+        if process is not None and process.returncode == _CHANGED:
+            raise Changed(error.message, "Run it again") from error
+        raise
 
 
 def check_running(docker: Docker) -> None:
@@ -106,8 +126,13 @@ def check_running(docker: Docker) -> None:
     NotFound
         Which one, and how to start it.
     """
-    for service in ("db",) if docker.stack.s3 == "external" else ("db", "s3"):
+    for service in stores(docker.stack):
         docker.container_of(service)
+
+
+def stores(stack: StackSettings) -> tuple[str, ...]:
+    """The services that keep data, of which an S3 server elsewhere is none."""
+    return ("db",) if stack.s3 == "external" else ("db", "s3")
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from taxiway.stack.docker import Docker, find_docker
 from taxiway.stack.lifecycle import Started, choose, remember
 from taxiway.stack.passwords import finish_rotation
 from taxiway.stack.running import PATIENCE, Job, Watch, changing, make_secrets
-from taxiway.stack.services import containers_of
-from taxiway.stack.status import version_of
+from taxiway.stack.status import mlflow_version
+from taxiway.stack.streams import stores
 
 # In a container of the new image, beside the database alone. The password goes from its file into one that
 # libpq reads, in memory; the address in the environment of the image has none.
@@ -75,11 +75,13 @@ def upgrade(
         make_secrets(docker)
         remember(docker.stack)
         job = Job(docker, settings, watch, patience)
-        before = _mlflow_version(docker)
+        before = mlflow_version(docker)
         job.build()
         finish_rotation(job)
         _check_database(docker)
         if take_backup is not None:
+            # What was stopped is started as it was.
+            job.resume(*stores(docker.stack))
             take_backup()
         # Nobody writes while the tables change.
         docker.compose("stop", "mlflow_server", patience=90)
@@ -88,19 +90,15 @@ def upgrade(
         migrate(docker)
         job.watch.end("Upgrading the database")
         started = Started(docker.stack, job.start(), job.log)
-    return Upgrade(started, before, _mlflow_version(docker))
-
-
-def _mlflow_version(docker: Docker) -> str:
-    container = containers_of(docker.containers()).get("mlflow_server")
-    return version_of(docker, container) if container is not None and container.status == "running" else ""
+    return Upgrade(started, before, mlflow_version(docker))
 
 
 def _check_database(docker: Docker) -> None:
     """Refuse another major version: PostgreSQL would start beside the old data, and empty."""
     if f"{docker.stack.project}_db" not in docker.names("volume"):
         return
-    said = _beside(docker, "db", "postgres --version; ls /var/lib/postgresql")
+    # An image that is not there yet is pulled for it.
+    said = beside(docker, "db", "postgres --version; ls /var/lib/postgresql", PATIENCE)
     new = re.search(r"\(PostgreSQL\) (\d+)", said)
     old = re.findall(r"^(\d+)$", said, re.MULTILINE)
     if new and old and new[1] not in old:
@@ -119,14 +117,14 @@ def migrate(docker: Docker) -> None:
         They were not upgraded.
     """
     try:
-        _beside(docker, "mlflow_server", _MIGRATION, _MIGRATING)
+        beside(docker, "mlflow_server", _MIGRATION, _MIGRATING)
     except MachineError as error:
         raise MachineError(
             f"The tables of MLflow were not upgraded: {error.message}", "Nothing is lost: run it again, or restore"
         ) from error
 
 
-def _beside(docker: Docker, service: str, script: str, patience: float = 60.0) -> str:
-    """What a script says in a container of its own, made of a service's image and gone at the end."""
+def beside(docker: Docker, service: str, script: str, patience: float) -> str:
+    """What a shell script says in a container of its own, made of a service's image and gone at the end."""
     words = ("run", "--rm", "--no-deps", "-T", "--entrypoint", "sh", service, "-c", script)
     return docker.compose(*words, patience=patience)

@@ -99,7 +99,7 @@ check_choices() {
   [ "$STACK_S3" = external ] || return 0
   for key in s3_mlflow s3_trips; do
     [ -f "$STACK_SECRETS/$key" ] ||
-      fail 4 "the key of the S3 endpoint is not in $STACK_SECRETS/$key; write it there, as AWS's shared credentials file has it"
+      fail 3 "the key of the S3 endpoint is not in $STACK_SECRETS/$key; write it there, as AWS's shared credentials file has it"
   done
   # Older ones cannot take the service s3 away.
   case $($compose version --short) in

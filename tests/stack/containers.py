@@ -278,19 +278,24 @@ class Stack:
         return docker("ps", "--all", "--quiet", "--no-trunc", *filters).stdout.split()
 
 
-@contextmanager
-def another(stack: Stack, name: str, folder: Path, **changes: Any) -> Iterator[Stack]:
-    """Run a second stack with its own passwords, volumes and ports, without JupyterLab; it is gone at the end."""
+def another(stack: Stack, name: str, folder: Path, **changes: Any) -> Stack:
+    """A second stack with its own passwords, volumes and ports; nothing of it runs, nothing is left from before."""
     own = {"secrets": folder / "secrets", "home": folder / "home", **dict(zip(PORTS, free_ports(3), strict=True))}
     found = replace(stack, project=f"{stack.project}-{name}", rest={}, **{**own, **changes})
     found.shell("clear")
     run("sh", "images/secrets.sh", str(found.secrets))
+    return found
+
+
+@contextmanager
+def without_jupyterlab(stack: Stack) -> Iterator[Stack]:
+    """The stack with all services but JupyterLab; it is gone at the end."""
     try:
-        found.compose("up", "--detach", "mlflow_server", timeout=600)
-        found.wait_healthy("db", "s3", "mlflow_server")
-        yield found
+        stack.compose("up", "--detach", "mlflow_server", timeout=600)
+        stack.wait_healthy("db", "s3", "mlflow_server")
+        yield stack
     finally:
-        found.shell("clear")
+        stack.shell("clear")
 
 
 def run(

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 import requests
-from containers import PYTHON, ROOT, Completed, Stack, another, await_condition, docker, images
+from containers import PYTHON, ROOT, Completed, Stack, another, await_condition, docker, images, without_jupyterlab
 from sweeps import log_model, make_sweep
 
 from taxiway.registry import promote, register
@@ -110,7 +110,7 @@ def elsewhere(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     other, image = ("minio", "s3_minio") if stack.s3 == "seaweedfs" else ("seaweedfs", "s3")
     made = docker("image", "inspect", f"taxiway/{image}:{images().get('STACK_VERSION', '0.1.0')}", check=False)
     s3 = other if made.returncode == 0 else stack.s3
-    with another(stack, "elsewhere", tmp_path_factory.mktemp("elsewhere"), s3=s3) as found:
+    with without_jupyterlab(another(stack, "elsewhere", tmp_path_factory.mktemp("elsewhere"), s3=s3)) as found:
         yield found
 
 
@@ -171,8 +171,9 @@ def test_a_restore_that_was_killed_is_told_and_begins_anew(stack: Stack, elsewhe
     command = [elsewhere.taxiway_command, "stack", "restore", str(file), "--replace", "--yes"]
     silent = subprocess.DEVNULL
     process = subprocess.Popen(command, env=environment, cwd=elsewhere.home, stdin=silent, stdout=silent, stderr=silent)
-    ask = ("psql", "--tuples-only", "--command", "SELECT datname FROM pg_database")
-    await_condition(lambda: "mlflow_restoring" in elsewhere.exec("db", *ask).stdout, "the restore begun", 120)
+    noted = "SELECT shobj_description(oid, 'pg_database') FROM pg_database"
+    ask = ("psql", "--tuples-only", "--command", noted)
+    await_condition(lambda: "backup.tar" in elsewhere.exec("db", *ask).stdout, "the restore begun", 120)
     process.send_signal(signal.SIGKILL)
     process.wait()
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from containers import PYTHON, Completed, Stack, await_condition, docker
+from containers import PYTHON, WORK, Completed, Stack, await_condition, docker
 
 WORKERS = ("spark_worker_1", "spark_worker_2")
 CLUSTER = ("spark_master", *WORKERS)
 SETTINGS = ("TAXIWAY_SPARK=spark.master=spark://spark-master:7077", "TAXIWAY_TRIPS_SOURCE=s3a://trips")
-TRAIN = ("train", "tip", "--train", "yellow:2018-01..2018-03", "--holdout", "yellow:2018-04", "--json")
+MONTHS = ("--train", "yellow:2018-01..2018-03", "--holdout", "yellow:2018-04")
+TRAIN = ("train", "tip", *MONTHS, "--grid", "regParam=0.001,0.01,0.1", "--json")
 SCORE = ("score", "tip", "--months", "yellow:2018-05", "--json")
 OUT = "s3a://trips/predictions"
 PREDICTIONS = "predictions/colour=yellow/month=2018-05/part-0.parquet"
@@ -27,7 +28,7 @@ print(json.dumps(len(files)))
 SAME = f"""
 import json, pyarrow.parquet as pq, s3fs
 there = pq.read_table(s3fs.S3FileSystem().open("trips/{PREDICTIONS}"))
-here = pq.read_table("/scratch/{PREDICTIONS}", partitioning=None)
+here = pq.read_table("/home/taxiway/work/{PREDICTIONS}", partitioning=None)
 print(json.dumps([there.num_rows, there.equals(here)]))
 """
 LIST = """
@@ -107,22 +108,26 @@ def test_a_training_on_the_cluster_says_what_one_in_jupyterlab_says(
     assert [name for name in inside(cluster, LIST) if name.startswith(".taxiway/")] == []
 
 
-def test_scoring_goes_from_bucket_to_bucket_and_gives_the_answers_given_in_jupyterlab(
-    cluster: Stack, trained: Any, trips_in_work: str
-) -> None:
-    there = json.loads(taxiway(cluster, *SCORE, "--out", OUT).stdout)
-    here = local(cluster, trips_in_work, *SCORE, "--out", "/scratch/predictions")
+@pytest.fixture(scope="module")
+def scored(cluster: Stack, trained: Any) -> Any:
+    """What a scoring on the cluster said, from the bucket into the bucket."""
+    return json.loads(taxiway(cluster, *SCORE, "--out", OUT).stdout)
 
-    assert there["path"] == OUT
-    assert there["metrics"] == pytest.approx(here["metrics"], abs=1e-9)
-    assert inside(cluster, SAME) == [there["rows"], True]
+
+def test_scoring_goes_from_bucket_to_bucket_and_gives_the_answers_given_in_jupyterlab(
+    cluster: Stack, scored: Any, trips_in_work: str
+) -> None:
+    here = local(cluster, trips_in_work, *SCORE, "--out", f"{WORK}/predictions")
+
+    assert scored["path"] == OUT
+    assert scored["metrics"] == pytest.approx(here["metrics"], abs=1e-9)
+    assert inside(cluster, SAME) == [scored["rows"], True]
     names = inside(cluster, LIST)
     assert [name for name in names if name.startswith("predictions/")] == [PREDICTIONS]
     assert [name for name in names if name.startswith(".taxiway/")] == []
 
 
-def test_a_scoring_killed_in_the_middle_leaves_the_former_month(cluster: Stack, trained: Any) -> None:
-    taxiway(cluster, *SCORE, "--out", OUT)
+def test_a_scoring_killed_in_the_middle_leaves_the_former_month(cluster: Stack, scored: Any) -> None:
     former = inside(cluster, DIGEST)
     scoring = cluster.begin("jupyterlab_spark", "env", *SETTINGS, "taxiway", *SCORE, "--out", OUT)
     await_condition(lambda: any(STAGING in name for name in inside(cluster, LIST)), "a scoring that writes", 120)

@@ -22,6 +22,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import LoggedModelStatus
 
+from taxiway.comparison import compare
 from taxiway.versions import Version, models
 
 PATIENCE = 60.0
@@ -134,7 +135,7 @@ def assert_nothing_is_lost(stack: Stack, acknowledged: dict[str, str]) -> None:
 
 
 def assert_the_next_command_works(stack: Stack) -> None:
-    assert json.loads(stack.exec("jupyterlab_spark", "taxiway", "compare", RECIPE, "--json").stdout)
+    assert compare(RECIPE, stack.settings()).rows
 
 
 def digests(client: MlflowClient) -> dict[str, str]:
@@ -252,10 +253,10 @@ def test_a_service_is_killed_while_a_version_is_made_or_moved(
     command: str,
     request_of: str,
 ) -> None:
-    words = {
-        "register": ("register", RECIPE, "--run", unregistered(stack)),
-        "promote": ("promote", newest(stack), "--to", "production"),
-    }[command]
+    if command == "register":
+        words = (command, RECIPE, "--run", unregistered(stack))
+    else:
+        words = (command, newest(stack), "--to", "production")
     with told(stack, request_of) as heard:
         one = begin(*words)
         assert heard.wait(60), one.said

@@ -206,7 +206,7 @@ def test_memory_at_rest_is_bounded(stack: Stack) -> None:
 
 def test_mlflows_server_is_one_process(stack: Stack) -> None:
     """Its command would stay beside it and hold as much memory again."""
-    listed = docker("top", stack.container("mlflow_server"), "-eo", "args").stdout.splitlines()
+    listed = docker("top", stack.container("mlflow_server"), "-eo", "pid,args").stdout.splitlines()
     assert len([line for line in listed if "python" in line]) == 1
 
 

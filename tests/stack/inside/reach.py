@@ -3,13 +3,19 @@
 import json
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
-found = {}
-for place in sys.argv[1:]:
+
+def reach(place: str) -> str:
     host, _, port = place.rpartition(":")
     try:
         socket.create_connection((host, int(port)), 3).close()
-        found[place] = "open"
     except OSError as error:
-        found[place] = type(error).__name__
-print(json.dumps(found))
+        return type(error).__name__
+    return "open"
+
+
+places = sys.argv[1:]
+# At once: a name that nobody knows takes ten seconds.
+with ThreadPoolExecutor(len(places)) as pool:
+    print(json.dumps(dict(zip(places, pool.map(reach, places), strict=True))))

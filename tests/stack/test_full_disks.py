@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -69,8 +68,6 @@ def test_the_spool_is_full(small: Stack, real_trips: Path) -> None:
 
 
 def test_s3_is_full(small: Stack, real_trips: Path) -> None:
-    done = train(small, real_trips)
-    assert done.returncode == 0, done.stderr
     kept: dict[str, str] = {}
     while (answer := put(small, name := f"{uuid4().hex}.bin", data := os.urandom(PIECE // 2))).ok:
         kept[name] = hashlib.sha256(data).hexdigest()
@@ -88,7 +85,6 @@ def test_s3_is_full(small: Stack, real_trips: Path) -> None:
     assert time.monotonic() - begun < 120
 
     assert running(small) == []
-    assert json.loads(small.taxiway("compare", "quick", "--json").stdout)
     enlarge(small)
     small.wait_healthy("s3", "mlflow_server")
     await_condition(lambda: put(small, name, data).ok, "an upload into the larger disk", 60)

@@ -26,15 +26,16 @@ def command(settings: Settings, as_json: bool) -> int:
     Example:  taxiway stack status
               taxiway stack status --json
     """
-    from taxiway.cli.output import print_json, print_table, say
+    from taxiway.cli.output import print_json, print_table, say, waiting
     from taxiway.errors import Unreachable
     from taxiway.stack.status import status
 
-    found = status(settings)
+    with waiting("Asking every service"):
+        found = status(settings)
     if as_json:
         print_json(document(found))
     else:
-        columns = ("service", "what", "state", "why", "version", "image", "data", "memory")
+        columns = ("service", "what", "state", "why", "version", "data", "memory")
         print_table(f"Stack {found.stack.project}", columns, [_row(service) for service in found.services])
         for note in found.notes:
             say(f"{note}.", style="yellow")
@@ -76,7 +77,6 @@ def _row(service: ServiceStatus) -> tuple[Any, ...]:
         service.state,
         service.detail or None,
         service.version or None,
-        service.image or None,
         size(service.data_bytes),
         size(service.memory_bytes),
     )

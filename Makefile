@@ -11,12 +11,14 @@ PARAMETERS =
 S3 =
 BIN := .venv/bin
 
-.PHONY: help demo test lint notebooks bench start end clear test-stack screenshots
+.PHONY: help install demo test lint notebooks bench start end clear test-stack screenshots
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: .venv/run.stamp ## Install taxiway into .venv, or bring it to this checkout
 
 demo: .venv/run.stamp ## Run the whole main job once: raw trips to a scored production model
 	@$(BIN)/taxiway demo $(ARGS)
@@ -41,7 +43,7 @@ bench: .venv/dev.stamp ## Measure Taxiway against the notebook way, and its grow
 # The container stack: Docker with Compose is all that these three need.
 
 start: ## Build and start the container stack; prints the links
-	@STACK_S3="$(S3)" sh images/stack.sh start
+	@STACK_S3="$(or $(S3),$(STACK_S3))" sh images/stack.sh start
 
 end: ## Stop the container stack; nothing is lost
 	@sh images/stack.sh end

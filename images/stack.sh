@@ -15,6 +15,7 @@ cd "$(dirname "$0")/.."
 STACK_SECRETS=${STACK_SECRETS:-$PWD/.secrets}
 export STACK_SECRETS
 choices="$STACK_SECRETS/stack.env"
+options="STACK_JUPYTER_MEMORY STACK_WORKER_CORES STACK_WORKER_MEMORY STACK_WORKER_LIMIT STACK_SPARK STACK_TRIPS_SOURCE"
 endpoint="STACK_S3_ENDPOINT STACK_S3_REGION STACK_S3_BUCKET STACK_TRIPS_BUCKET"
 
 fail() { # fail CODE MESSAGE
@@ -27,10 +28,13 @@ remember() { # the choices of a former start hold unless the caller says otherwi
   if [ -f "$choices" ]; then
     while IFS='=' read -r name value; do
       case $name in
-        COMPOSE_PROJECT_NAME | STACK_S3 | STACK_*_PORT | STACK_S3_ENDPOINT | STACK_S3_REGION | STACK_*BUCKET)
-          eval "[ -n \"\${$name:-}\" ] || { $name=\$value; export $name; }" ;;
+        *[!A-Z0-9_]*) continue ;;
+        COMPOSE_PROJECT_NAME) owner=$value ;;
+        STACK_S3_* | STACK_TRIPS_BUCKET) [ "${STACK_S3:-}" = external ] || continue ;;
+        STACK_*) ;;
+        *) continue ;;
       esac
-      [ "$name" != COMPOSE_PROJECT_NAME ] || owner=$value
+      eval "[ -n \"\${$name:-}\" ] || { $name=\$value; export $name; }"
     done <"$choices"
   fi
   COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-taxiway}
@@ -73,12 +77,18 @@ start() {
   export STACK_S3 STACK_JUPYTER_PORT STACK_MLFLOW_PORT STACK_MINIO_CONSOLE_PORT
   check_choices
   sh images/secrets.sh "$STACK_SECRETS"
-  names="COMPOSE_PROJECT_NAME STACK_S3 STACK_JUPYTER_PORT STACK_MLFLOW_PORT STACK_MINIO_CONSOLE_PORT"
+  names="COMPOSE_PROJECT_NAME STACK_S3 STACK_JUPYTER_PORT STACK_MLFLOW_PORT STACK_MINIO_CONSOLE_PORT $options"
   [ "$STACK_S3" != external ] || names="$names $endpoint"
   for name in $names; do
     eval "[ -z \"\${$name:-}\" ] || echo \"$name=\$$name\""
   done >"$choices.part"
   mv -f "$choices.part" "$choices"
+  # A cluster that was started and stopped is part of the stack.
+  label="label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"
+  if [ -n "$(docker ps --all --quiet --filter "$label" --filter label=com.docker.compose.service=spark_master)" ]; then
+    COMPOSE_PROFILES=${COMPOSE_PROFILES:-cluster}
+    export COMPOSE_PROFILES
+  fi
   # Returns once every service that another one waits for is healthy.
   $compose up --detach --build --remove-orphans
   await_health jupyterlab_spark

@@ -13,6 +13,14 @@ S3_SERVERS = ("seaweedfs", "minio", "external")
 STACK_CHOICES = "stack.env"
 """The file beside the secrets that remembers what the stack was last started with."""
 
+_OPTIONS = (
+    "STACK_JUPYTER_MEMORY",
+    "STACK_WORKER_CORES",
+    "STACK_WORKER_MEMORY",
+    "STACK_WORKER_LIMIT",
+    "STACK_SPARK",
+    "STACK_TRIPS_SOURCE",
+)
 _ENDPOINT = ("STACK_S3_ENDPOINT", "STACK_S3_REGION", "STACK_S3_BUCKET", "STACK_TRIPS_BUCKET")
 
 
@@ -34,8 +42,8 @@ class StackSettings:
         On 127.0.0.1; the last one is the console of MinIO.
     override : str
         One more compose file, or several with colons between them.
-    endpoint : mapping of str to str
-        Variables that lead to an S3 server elsewhere; none for the stack's own.
+    options : mapping of str to str
+        Other variables of the compose files that were set; those of an S3 server elsewhere while it is in use.
     last_s3 : str
         What `s3` was at the last start; empty before the first.
     owner : str
@@ -50,7 +58,7 @@ class StackSettings:
     mlflow_port: int = 5000
     console_port: int = 9001
     override: str = ""
-    endpoint: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
     last_s3: str = ""
     owner: str = ""
 
@@ -68,7 +76,7 @@ class StackSettings:
             "STACK_JUPYTER_PORT": str(self.jupyter_port),
             "STACK_MLFLOW_PORT": str(self.mlflow_port),
             "STACK_MINIO_CONSOLE_PORT": str(self.console_port),
-            **self.endpoint,
+            **self.options,
         }
 
     def read_secret(self, name: str) -> str:
@@ -119,6 +127,7 @@ def read_stack(
     s3 = choice("STACK_S3", S3_SERVERS[0])
     if s3 not in S3_SERVERS:
         faults.append(f"STACK_S3: there is no S3 server '{s3}'. {did_you_mean(s3, S3_SERVERS)}")
+    options = (*_OPTIONS, *(_ENDPOINT if s3 == "external" else ()))
     return StackSettings(
         folder=folder,
         secrets=secrets,
@@ -128,7 +137,7 @@ def read_stack(
         mlflow_port=port("STACK_MLFLOW_PORT", 5000),
         console_port=port("STACK_MINIO_CONSOLE_PORT", 9001),
         override=environment.get("STACK_OVERRIDE", ""),
-        endpoint={name: value for name in _ENDPOINT if s3 == "external" and (value := choice(name, ""))},
+        options={name: value for name in options if (value := choice(name, ""))},
         last_s3=remembered.get("STACK_S3", ""),
         owner=remembered.get("COMPOSE_PROJECT_NAME", ""),
     )

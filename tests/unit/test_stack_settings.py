@@ -92,9 +92,16 @@ def test_an_endpoint_elsewhere_is_remembered_whole(checkout: Path) -> None:
     (checkout / ".secrets").mkdir()
     place = {"STACK_S3_ENDPOINT": "https://s3.example.org", "STACK_S3_BUCKET": "my-mlflow"}
     remember(stack_of(checkout, STACK_S3="external", **place))
-    assert stack_of(checkout).endpoint == place
+    assert stack_of(checkout).options == place
     assert Docker(stack_of(checkout), ("docker", "compose"), (2, 40)).environment.items() >= place.items()
-    assert stack_of(checkout, STACK_S3="seaweedfs").endpoint == {}
+    assert stack_of(checkout, STACK_S3="seaweedfs").options == {}
+
+
+def test_what_the_containers_were_given_is_remembered(checkout: Path) -> None:
+    (checkout / ".secrets").mkdir()
+    remember(stack_of(checkout, STACK_JUPYTER_MEMORY="12g"))
+    assert stack_of(checkout).choices["STACK_JUPYTER_MEMORY"] == "12g"
+    assert stack_of(checkout, STACK_JUPYTER_MEMORY="6g").choices["STACK_JUPYTER_MEMORY"] == "6g"
 
 
 def test_secrets_know_whose_they_are(checkout: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from containers import ROOT, SERVICES, WORK, Stack, docker, images, memory, run
+from containers import QUICK, ROOT, SERVICES, WORK, Stack, docker, images, inside, memory, run
 from object_stores import free_ports
 
 from services import missing
@@ -91,6 +91,20 @@ def trips_in_work(stack: Stack, real_trips: Path) -> str:
     stack.put("jupyterlab_spark", f"{WORK}/trips", {file.name: file for file in sorted(real_trips.glob("*.parquet"))})
     stack.put("jupyterlab_spark", WORK, {"taxiway.toml": f'trips_source = "{WORK}/trips"\n'.encode()})
     return f"{WORK}/trips"
+
+
+@pytest.fixture(scope="session")
+def in_production(stack: Stack, trips_in_work: str) -> None:
+    """A version of the recipe `quick` in production, and candidates to spare, of which no version was made."""
+    stack.put("jupyterlab_spark", WORK, {"quick.py": inside("quick.py").encode()})
+    grid = ("--grid", "regParam=0.01,0.1", "--grid", "elasticNetParam=0,0.5")
+    for words in (
+        (*QUICK, *grid, "--trips-source", trips_in_work),
+        ("register", "quick"),
+        ("promote", "quick", "--to", "staging"),
+        ("promote", "quick", "--to", "production"),
+    ):
+        stack.exec("jupyterlab_spark", "taxiway", *words)
 
 
 def _start(stack: Stack) -> None:

@@ -29,6 +29,9 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 WORK = "/home/taxiway/work"
 PYTHON = "/opt/venv/bin/python"
+QUICK = ("train", "--recipe", f"{WORK}/quick.py", "--train", "yellow:2018-01", "--holdout", "yellow:2018-02")
+"""What trains the recipe of `inside/quick.py` in JupyterLab."""
+
 SERVICES = ("db", "s3", "mlflow_server", "jupyterlab_spark")
 PORTS = ("jupyter_port", "mlflow_port", "console_port")
 ACCOUNTS = ("admin", "taxiway", "reader")

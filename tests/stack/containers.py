@@ -125,7 +125,9 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("COMPOSE_", "STACK_"))}
+        # MLflow's client in this process keeps the password of the stack that it asked last among its variables.
+        foreign = ("COMPOSE_", "STACK_", "MLFLOW_")
+        own = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return {
             **own,
             **images(),

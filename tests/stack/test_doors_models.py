@@ -10,6 +10,8 @@ import pytest
 import requests
 from containers import WORK, Stack
 
+from taxiway.versions import models
+
 RAN = "/tmp/ran"  # noqa: S108  # in the container, where a model's code would leave its mark
 CODE = f"open({RAN!r}, 'w').close()\n"
 SCORE = ("taxiway", "score", "quick", "--months", "yellow:2018-03", "--out", f"{WORK}/never")
@@ -26,9 +28,8 @@ class Folder:
     """The files of the model in production, as whoever may write to the artifact store reaches them."""
 
     def __init__(self, stack: Stack) -> None:
-        client = stack.client()
-        version = client.get_model_version_by_alias("quick", "production")
-        location = client.get_logged_model(version.model_id).artifact_location
+        version = next(found for found in models("quick", stack.settings()) if found.stage == "Production")
+        location = stack.client().get_logged_model(version.model_id).artifact_location
         place = location.removeprefix("mlflow-artifacts:/").lstrip("/")
         self._address = f"{stack.mlflow_url}/api/2.0/mlflow-artifacts/artifacts/{place}"
         self._account = ("taxiway", stack.accounts["taxiway"])

@@ -26,6 +26,7 @@ import json
 import math
 import os
 import re
+import socket
 import sys
 import tarfile
 from collections import deque
@@ -91,7 +92,11 @@ class Bucket:
         self._address = f"{place.endpoint.rstrip('/')}/{tenant.bucket}"
         self._signer = S3SigV4Auth(Credentials(tenant.key.id, tenant.key.secret), "s3", place.region)
         trusted = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or True
-        self._http = URLLib3Session(verify=trusted, timeout=(5, 60), max_pool_connections=_AT_ONCE)
+        # Without it the body of a small object waits 40 ms for the server to acknowledge its headers.
+        at_once = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+        self._http = URLLib3Session(
+            verify=trusted, timeout=(5, 60), max_pool_connections=_AT_ONCE, socket_options=at_once
+        )
 
     def objects(self) -> list[Object]:
         """Every object, by key; the markers by which some servers keep empty folders are none."""

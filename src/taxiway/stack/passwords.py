@@ -207,7 +207,7 @@ def _wake_database(job: Job) -> None:
         except TaxiwayError:
             if time.monotonic() > end:
                 raise
-            time.sleep(_BETWEEN)  # between two questions: it reads its data first
+            time.sleep(_BETWEEN)  # between two questions: PostgreSQL tells nobody outside when it is ready
         else:
             return
 

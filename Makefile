@@ -53,7 +53,7 @@ clear: ## Remove this project's containers, networks, volumes and secrets, and n
 
 test-stack: .venv/dev.stamp ## Run the tests of the container stack; with S3=minio those that the S3 server decides
 	@bash tests/stack/base.sh ready $(S3)
-	@$(BIN)/pytest tests/stack $(if $(S3),--s3 $(S3) -m s3) $(ARGS)
+	@$(BIN)/pytest tests/stack -n 2 --dist loadfile --no-loadscope-reorder $(if $(S3),--s3 $(S3) -m s3) $(ARGS)
 
 screenshots: .venv/dev.stamp ## Take the README's pictures from a running stack, into docs/images
 	@bash tests/stack/base.sh

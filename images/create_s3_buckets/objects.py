@@ -3,7 +3,7 @@
 ::
 
     objects.py export    the bucket as a tar stream on standard output
-    objects.py import    a tar stream on standard input, into the bucket
+    objects.py import    a tar stream on standard input, into the bucket, which has to confirm each object
     objects.py check     key, size and SHA-256 of the objects that standard input names, read back
     objects.py count     how many objects there are, and of what size
     objects.py prune     remove every object that standard input does not name
@@ -13,9 +13,11 @@ Names are JSON texts, one a line, and so are the documents that are answered. Th
 follow; it is /run/secrets unless said.
 An export begins with ``total.json``, so that whoever reads it knows how much will come, and ends with
 ``sums.json``, the size and the SHA-256 of each object as they were read from the server: a stream without it
-was cut off. The objects between them are named ``objects/<key>``. Memory does not grow with the objects: at
-most a few pieces of them are on their way at any time. The exit code is 3 when an object was replaced or removed
-while it was read.
+was cut off. The objects between them are named ``objects/<key>``. Memory does not grow with their bytes: at
+most a few pieces of them are on their way at any time.
+An import takes nothing for granted: the server's own MD5 of an object has to be the right one, an object of several
+pieces or without an MD5 is read back, and all of them are listed at the end.
+The exit code is 3 when an object was replaced or removed while it was read.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
+from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import URLLib3Session
@@ -53,6 +55,8 @@ PIECE = 8 * 2**20
 """Bytes of an object that are asked for, or sent, in one request."""
 
 _AT_ONCE = 8
+_SENT_AT_ONCE = 32  # a server takes long to make sure of a small object, and does it for many at a time
+_ON_THE_WAY = 64 * 2**20  # bytes that wait to be sent
 _MOST_PARTS = 9_000  # S3 takes 10,000
 _TRIES = 3
 
@@ -95,7 +99,7 @@ class Bucket:
         # Without it the body of a small object waits 40 ms for the server to acknowledge its headers.
         at_once = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
         self._http = URLLib3Session(
-            verify=trusted, timeout=(5, 60), max_pool_connections=_AT_ONCE, socket_options=at_once
+            verify=trusted, timeout=(5, 60), max_pool_connections=_SENT_AT_ONCE, socket_options=at_once
         )
 
     def objects(self) -> list[Object]:
@@ -112,20 +116,21 @@ class Bucket:
             # All pieces of one object are of one version of it, or none is.
             last = min(piece.start + PIECE, size) - 1
             headers = {"Range": f"bytes={piece.start}-{last}", "If-Match": piece.object.etag}
-        status, data = self._ask("GET", piece.object.key, headers=headers)
-        if status == 412:
+        answer = self._ask("GET", piece.object.key, headers=headers)
+        if answer.status_code == 412:
             raise Changed(f"{piece.object.key} was replaced while it was read")
-        return piece if status == 404 else Piece(piece.object, piece.start, data)
+        return piece if answer.status_code == 404 else Piece(piece.object, piece.start, answer.content)
 
     def write(self, key: str, data: bytes) -> None:
-        self._ask("PUT", key, data)
+        """Put an object of one piece; what the server has then is this, or a failure."""
+        etag = self._ask("PUT", key, data).headers.get("ETag", "")
+        if not is_sum_of(etag, data) and self.read(Piece(Object(key, len(data), etag), 0)).data != data:
+            raise not_kept(key)
 
     def delete(self, key: str) -> None:
         self._ask("DELETE", key)
 
-    def _ask(
-        self, method: str, key: str, data: bytes = b"", headers: dict[str, str] | None = None
-    ) -> tuple[int, bytes]:
+    def _ask(self, method: str, key: str, data: bytes = b"", headers: dict[str, str] | None = None) -> AWSResponse:
         """Send one request with the parts that boto3's client is made of, and a few tries.
 
         A bucket of models holds many small objects, and the client itself (1.43) takes more than twice the
@@ -146,7 +151,17 @@ class Bucket:
             code = re.search(rb"<Code>(\w+)</Code>", answer.content)
             why = code[1].decode() if code else "nothing more"
             raise Failure(f"the S3 server answered {answer.status_code} {why} to {method} {key}")
-        return answer.status_code, answer.content
+        return answer
+
+
+def is_sum_of(etag: str, data: bytes) -> bool:
+    """Whether a server's mark of what it was sent in one request is its MD5, as most servers have it."""
+    return etag.strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def not_kept(key: str) -> Failure:
+    """What an import ends with whose objects are not in the bucket as they were in the stream."""
+    return Failure(f"the S3 server does not have what it was given: {key}")
 
 
 def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -193,6 +208,12 @@ class Content:
         self.sum.update(block)
         return block
 
+    def read_all(self) -> str:
+        """The SHA-256 of everything, in hexadecimal digits."""
+        while self.read():
+            pass
+        return self.sum.hexdigest()
+
 
 def contents(bucket: Bucket, objects: Iterable[Object]) -> Iterator[tuple[str, Content]]:
     """Key and content of each object that is still there; read each content before the next is asked for."""
@@ -226,29 +247,36 @@ def _add(tar: tarfile.TarFile, name: str, document: object) -> None:
 
 
 class Sender:
-    """Sends several pieces at once; the first failure ends it."""
+    """Sends several pieces at once, as many as memory allows; the first failure ends it."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
-        self._waiting: deque[Future[Any]] = deque()
+        self._waiting: deque[tuple[Future[Any], int]] = deque()
+        self._bytes = 0
 
-    def send(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        while len(self._waiting) >= _AT_ONCE:
-            self._waiting.popleft().result()
-        future = self._pool.submit(function, *arguments)
-        self._waiting.append(future)
+    def send(self, function: Callable[[Item, bytes], Result], item: Item, data: bytes) -> Future[Result]:
+        while len(self._waiting) >= _SENT_AT_ONCE or (self._waiting and self._bytes + len(data) > _ON_THE_WAY):
+            self._await_first()
+        future = self._pool.submit(function, item, data)
+        self._waiting.append((future, len(data)))
+        self._bytes += len(data)
         return future
 
     def finish(self) -> None:
         while self._waiting:
-            self._waiting.popleft().result()
+            self._await_first()
+
+    def _await_first(self) -> None:
+        future, size = self._waiting.popleft()
+        self._bytes -= size
+        future.result()
 
 
 def import_objects(bucket: Bucket, source: IO[bytes], out: IO[bytes]) -> None:
     """Put every object of a tar stream into the bucket, and say how many there were."""
-    count = size = 0
+    sizes: dict[str, int] = {}
     with (
-        ThreadPoolExecutor(_AT_ONCE) as pool,
+        ThreadPoolExecutor(_SENT_AT_ONCE) as pool,
         tarfile.open(fileobj=source, mode="r|", bufsize=2**20) as tar,
     ):
         sender = Sender(pool)
@@ -261,9 +289,13 @@ def import_objects(bucket: Bucket, source: IO[bytes], out: IO[bytes]) -> None:
                 sender.send(bucket.write, key, content.read())
             else:
                 _send_parts(bucket, sender, key, member.size, content)
-            count, size = count + 1, size + member.size
+            sizes[key] = member.size
         sender.finish()
-    _say(out, {"objects": count, "bytes": size})
+    listed = {item.key: item.size for item in bucket.objects()}
+    for key, size in sizes.items():
+        if listed.get(key) != size:
+            raise not_kept(key)
+    _say(out, {"objects": len(sizes), "bytes": sum(sizes.values())})
 
 
 def _send_parts(bucket: Bucket, sender: Sender, key: str, size: int, content: IO[bytes]) -> None:
@@ -278,22 +310,25 @@ def _send_parts(bucket: Bucket, sender: Sender, key: str, size: int, content: IO
         return {"PartNumber": number, "ETag": sent["ETag"], **checks}
 
     try:
-        numbers = range(1, math.ceil(size / length) + 1)
-        sent = [sender.send(send_part, number, content.read(length)) for number in numbers]
-        parts = {"Parts": [part.result() for part in sent]}
-        bucket.client.complete_multipart_upload(**place, MultipartUpload=parts)
+        whole, waiting = hashlib.sha256(), []
+        for number in range(1, math.ceil(size / length) + 1):
+            data = content.read(length)
+            whole.update(data)
+            waiting.append(sender.send(send_part, number, data))
+        parts = {"Parts": [part.result() for part in waiting]}
+        etag = bucket.client.complete_multipart_upload(**place, MultipartUpload=parts)["ETag"]
     except BaseException:
         bucket.client.abort_multipart_upload(**place)
         raise
+    if [kept.read_all() for _, kept in contents(bucket, [Object(key, size, etag)])] != [whole.hexdigest()]:
+        raise not_kept(key)
 
 
 def check_objects(bucket: Bucket, source: IO[bytes], out: IO[bytes]) -> None:
     """Read the named objects back, and say the key, the size and the sum of each."""
     named = _names(source)
     for key, content in contents(bucket, (item for item in bucket.objects() if item.key in named)):
-        while content.read():
-            pass
-        _say(out, [key, content.size, content.sum.hexdigest()])
+        _say(out, [key, content.size, content.read_all()])
 
 
 def count_objects(bucket: Bucket, out: IO[bytes]) -> None:

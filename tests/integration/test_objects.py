@@ -9,7 +9,11 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -42,6 +46,7 @@ class Bucket:
 
     def __init__(self, server: S3Server, name: str, secrets: Path) -> None:
         self.server, self.name, self.secrets = server, name, secrets
+        self.endpoint = server.endpoint
         self.s3: Any = server.client()
         self.s3.create_bucket(Bucket=name)
         for file in ("s3_mlflow", "s3_trips"):
@@ -60,7 +65,7 @@ class Bucket:
     @property
     def environment(self) -> dict[str, str]:
         return {
-            "STACK_S3_ENDPOINT": self.server.endpoint,
+            "STACK_S3_ENDPOINT": self.endpoint,
             "STACK_S3_REGION": "us-east-1",
             "STACK_S3_BUCKET": self.name,
             "STACK_TRIPS_BUCKET": "trips",
@@ -143,6 +148,84 @@ def test_what_is_there_is_read_back_and_what_is_not_named_goes(bucket: Bucket) -
     assert said == [[key, *sum_of(objects[key])] for key in ("a/kept", "b é")]
     assert json.loads(bucket.succeed("prune", names(["a/kept", "b é"]))) == {"removed": 1}
     assert set(bucket.objects()) == {"a/kept", "b é"}
+
+
+class Distorted:
+    """What lies between the program and its server, and alters what the server answers."""
+
+    def __init__(self, server: S3Server, alter: Callable[[str, str, dict[str, str], bytes], bytes]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                connection = HTTPConnection(server.endpoint.removeprefix("http://"), timeout=60)
+                connection.request(self.command, self.path, data, dict(self.headers))
+                with connection.getresponse() as got:
+                    headers = dict(got.getheaders())
+                    body = alter(self.command, self.path, headers, got.read())
+                connection.close()
+                self.send_response(got.status)
+                for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                    if name not in ("Transfer-Encoding", "Connection"):
+                        self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815  # http.server looks for them
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # as its parent calls it
+                """Say nothing."""
+
+        self._handler = Handler
+
+    @contextmanager
+    def listening(self) -> Iterator[str]:
+        """The address under which it stands."""
+        with ThreadingHTTPServer(("127.0.0.1", 0), self._handler) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{server.server_port}"
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+def without_sums(method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
+    """As of a bucket whose objects are encrypted with a key of the server's own."""
+    if method == "PUT" and "partNumber" not in path:
+        headers["ETag"] = '"of another kind"'
+        headers["Etag"] = headers["ETag"]
+    return body
+
+
+def damaged(name: str) -> Callable[[str, str, dict[str, str], bytes], bytes]:
+    """As of a server that keeps an object otherwise than it came."""
+
+    def alter(method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
+        without_sums(method, path, headers, body)
+        return bytes(len(body)) if method == "GET" and path.endswith(f"/{name}") else body
+
+    return alter
+
+
+def test_what_the_server_does_not_confirm_is_read_back(bucket: Bucket, server: S3Server, tmp_path: Path) -> None:
+    bucket.put(OBJECTS)
+    stream = bucket.succeed("export")
+    other = Bucket(server, f"{bucket.name}-other", tmp_path)
+    with Distorted(server, without_sums).listening() as address:
+        other.endpoint = address
+        assert json.loads(other.succeed("import", stream))["objects"] == len(OBJECTS)
+    assert other.objects() == OBJECTS
+    for name in ("MLmodel", "large"):
+        with Distorted(server, damaged(name)).listening() as address:
+            other.endpoint = address
+            done = other.run("import", stream)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert (
+            done.stderr == f"objects: the S3 server does not have what it was given: 0/run/artifacts/{name}\n".encode()
+        )
 
 
 def test_a_stream_that_was_cut_off_leaves_no_upload_open(bucket: Bucket) -> None:

@@ -1,4 +1,8 @@
-"""The stack of all tests: started as a user starts it, on images that `base.sh` made, and cleared at the end."""
+"""The stack of all tests: started as a user starts it, on images that `base.sh` made, and cleared at the end.
+
+Processes of pytest that run side by side have a stack each. The first one builds the images and starts alone, so
+that what is measured then is what a user waits for.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from containers import QUICK, ROOT, SERVICES, WORK, Stack, docker, images, inside, memory, run
+from filelock import FileLock
 from object_stores import free_ports
+from xdist.workermanage import WorkerController
 
 from services import missing
 
@@ -27,6 +33,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = {}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what one of several processes has measured to the one that prints it."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["figures"] = session.config.stash[FIGURES]
+
+
+def pytest_testnodedown(node: WorkerController) -> None:
+    """Take what a process has measured; one that crashed has nothing to say."""
+    node.config.stash[FIGURES].update(getattr(node, "workeroutput", {}).get("figures", {}))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,28 +75,35 @@ def stack(
     java_home: str,
     taxiway_command: str,
     tmp_path_factory: pytest.TempPathFactory,
+    worker_id: str,
 ) -> Iterator[Stack]:
     """The whole stack, healthy."""
+    project = PROJECT if worker_id == "master" else f"{PROJECT}-{worker_id}"
     keep = request.config.getoption("--keep")
     s3 = request.config.getoption("--s3")
     go = images().get("STACK_GO")
     if s3 == "minio" and go and docker("image", "inspect", go, check=False).returncode:
         missing("MinIO is built from its source with Go: bash tests/stack/base.sh ready minio")
-    folder = ROOT / "build" / "test-stack" if keep else tmp_path_factory.mktemp("stack")
+    folder = ROOT / "build" / project if keep else tmp_path_factory.mktemp("stack")
     found = Stack(
-        project=PROJECT,
+        project=project,
         secrets=folder / "secrets",
         home=folder / "home",
         s3=s3,
         **_ports(folder / "secrets" / "stack.env"),
         taxiway_command=taxiway_command,
         variables=_compose_variables(request.config.getoption("--compose"), tmp_path_factory),
-        figures=request.config.stash[FIGURES],
     )
     if not keep:
         found.shell("clear")
     if not found.runs():
-        _start(found)
+        # One folder for all processes of one run.
+        together = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+        with FileLock(together / "first-start.lock"):
+            figures = _start(found)
+            if not (measured := together / "measured").exists():
+                request.config.stash[FIGURES].update(figures)
+                measured.touch()
     yield found
     if not keep:
         found.shell("clear")
@@ -107,19 +131,20 @@ def in_production(stack: Stack, trips_in_work: str) -> None:
         stack.exec("jupyterlab_spark", "taxiway", *words)
 
 
-def _start(stack: Stack) -> None:
+def _start(stack: Stack) -> dict[str, str]:
     """Build, start and measure."""
     begun = time.monotonic()
     stack.compose("build", timeout=1800)
     built = time.monotonic()
     stack.shell("start")
     healthy = time.monotonic()
-    stack.figures["images built in"] = f"{built - begun:.0f} s"
-    stack.figures["make start, images built, to all healthy"] = f"{healthy - built:.1f} s"
     stack.rest.update(memory(stack.container(service) for service in SERVICES))
-    for name, amount in sorted(stack.rest.items()):
-        stack.figures[f"memory at rest, {name}"] = f"{amount:.0f} MiB"
-    stack.figures["memory at rest, whole stack"] = f"{sum(stack.rest.values()):.0f} MiB"
+    return {
+        "images built in": f"{built - begun:.0f} s",
+        "make start, images built, to all healthy": f"{healthy - built:.1f} s",
+        **{f"memory at rest, {name}": f"{amount:.0f} MiB" for name, amount in sorted(stack.rest.items())},
+        "memory at rest, whole stack": f"{sum(stack.rest.values()):.0f} MiB",
+    }
 
 
 def _ports(remembered: Path) -> dict[str, int]:

@@ -88,8 +88,6 @@ class Stack:
         Path of the installed command.
     variables : mapping of str to str
         What the tests set on top of the environment; nothing but choices that a user has as well.
-    figures : dict
-        What was measured, printed when all tests are over.
     rest : dict
         MiB that each container held at rest; empty when the stack was running before the tests.
     """
@@ -103,7 +101,6 @@ class Stack:
     console_port: int
     taxiway_command: str
     variables: Mapping[str, str] = field(default_factory=dict)
-    figures: dict[str, str] = field(default_factory=dict)
     rest: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -220,7 +220,7 @@ def test_another_s3_server_is_refused_while_there_are_models(stack: Stack) -> No
 @pytest.fixture
 def second(stack: Stack, tmp_path: Path) -> Iterator[Stack]:
     """Another stack, of which nothing is started yet."""
-    found = Stack(**{**vars(stack), "project": "taxiway-test-second", "secrets": tmp_path / "secrets"})
+    found = Stack(**{**vars(stack), "project": f"{stack.project}-second", "secrets": tmp_path / "secrets"})
     yield found
     found.shell("clear")
 

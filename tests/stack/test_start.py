@@ -220,7 +220,7 @@ def strangers(docker_engine: None) -> Iterator[dict[str, str]]:
 
 
 def test_clear_removes_this_project_and_nothing_else(stack: Stack, strangers: dict[str, str], tmp_path: Path) -> None:
-    other = Stack(**{**vars(stack), "project": "taxiway-test-other", "secrets": tmp_path / "secrets"})
+    other = Stack(**{**vars(stack), "project": f"{stack.project}-other", "secrets": tmp_path / "secrets"})
     run("sh", "images/secrets.sh", str(other.secrets))
     other.compose("up", "--detach", "db")
     assert all(belongings(other.project).values())
@@ -241,7 +241,7 @@ def test_clear_removes_this_project_and_nothing_else(stack: Stack, strangers: di
 
 def test_secrets_of_another_stack_are_neither_used_nor_removed(stack: Stack, tmp_path: Path) -> None:
     before = {file.name: file.read_bytes() for file in stack.secrets.iterdir()}
-    other = replace(stack, project="taxiway-test-other")
+    other = replace(stack, project=f"{stack.project}-other")
     for word in ("start", "clear"):
         refused = other.shell(word, check=False)
         assert refused.returncode == 7

@@ -99,12 +99,18 @@ def trained(folder: Path, embedded: Mapping[str, str]) -> Path:
 def log_models(model: Path, repeats: int, folder: Path, around: Mapping[str, str]) -> list[float]:
     """Seconds of each ``mlflow.spark.log_model`` in a process of its own, the first one not counted."""
     command = [sys.executable, "-m", "benchmarks.container_stack", "--log", str(model), str(repeats + 1)]
+    # MLflow makes folders where it is started.
     with (folder / "log").open("wb") as log:
-        done = subprocess.run(command, cwd=ROOT, env=around, stdout=subprocess.PIPE, stderr=log, check=False)
+        done = subprocess.run(command, cwd=folder, env=_importable(around), stdout=subprocess.PIPE, stderr=log, check=False)
     if done.returncode:
         fail("log_model failed", folder / "log")
     times: list[float] = json.loads(done.stdout.splitlines()[-1])
     return times[1:]
+
+
+def _importable(around: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which Python finds this file from any folder."""
+    return {**around, "PYTHONPATH": str(ROOT)}
 
 
 def log_here(model: Path, times: int) -> None:
@@ -135,8 +141,8 @@ def clients(number: int, folder: Path, around: Mapping[str, str]) -> float:
     begun = [
         subprocess.Popen(
             [*command, str(folder / f"client-{each}")],
-            cwd=ROOT,
-            env=around,
+            cwd=folder,
+            env=_importable(around),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -101,7 +101,9 @@ def log_models(model: Path, repeats: int, folder: Path, around: Mapping[str, str
     command = [sys.executable, "-m", "benchmarks.container_stack", "--log", str(model), str(repeats + 1)]
     # MLflow makes folders where it is started.
     with (folder / "log").open("wb") as log:
-        done = subprocess.run(command, cwd=folder, env=_importable(around), stdout=subprocess.PIPE, stderr=log, check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=_importable(around), stdout=subprocess.PIPE, stderr=log, check=False
+        )
     if done.returncode:
         fail("log_model failed", folder / "log")
     times: list[float] = json.loads(done.stdout.splitlines()[-1])

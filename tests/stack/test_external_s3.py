@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ KEYS = ("s3_mlflow", "s3_trips")
 @pytest.fixture(scope="module")
 def server(docker_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A server that containers reach and that is none of theirs."""
-    gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").stdout.strip()
-    with s3_server(tmp_path_factory.mktemp("s3"), "-s3.iam.readOnly=false", host=gateway) as found:
+    # The host is the first in Docker's own network. An engine that was never started before says no more of it.
+    subnet = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}").stdout.strip()
+    host = str(ip_network(subnet)[1])
+    with s3_server(tmp_path_factory.mktemp("s3"), "-s3.iam.readOnly=false", host=host) as found:
         yield found
 
 

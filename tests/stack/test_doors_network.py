@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
-from containers import Stack, docker
+from containers import PYTHON, Stack, docker, inside
 
 INNER_PORTS = {
     # Filer, master and volume server with their gRPC ports, WebDAV, and metrics.
@@ -108,6 +109,23 @@ def test_s3_refuses_a_key_all_administration(outcomes: dict[str, Any]) -> None:
     found = outcomes["administration"]
     assert set(found.values()) <= REFUSED, found
     assert outcomes["buckets"] == []
+
+
+@pytest.mark.s3
+def test_s3_lets_a_key_make_no_other(stack: Stack, outcomes: dict[str, Any]) -> None:
+    # MinIO does not know these calls; the next test has its own.
+    refused = {400} if stack.s3 == "minio" else REFUSED
+    assert set(outcomes["identities"].values()) <= refused, outcomes["identities"]
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("tenant", HOLDERS)
+def test_minio_lets_nobody_but_its_root_rule_it(stack: Stack, tenant: str) -> None:
+    if stack.s3 != "minio":
+        pytest.skip("SeaweedFS is ruled by the calls of the test before")
+    words = ("run", "--rm", "-T", "--no-deps", "--entrypoint", PYTHON, "create_s3_buckets", "-")
+    said = stack.compose(*words, f"/run/secrets/s3_{tenant}", input=inside("minio_doors.py")).stdout
+    assert set(json.loads(said).values()) == {403}, said
 
 
 @pytest.fixture

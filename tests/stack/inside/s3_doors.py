@@ -70,12 +70,15 @@ administration = {
     "no bucket policy": lambda: store.delete_bucket_policy(Bucket=own),
     "bucket for all": lambda: store.put_bucket_acl(Bucket=own, ACL="public-read-write"),
     "no life cycle": lambda: store.delete_bucket_lifecycle(Bucket=own),
+}
+identities = {
     "create user": lambda: iam.create_user(UserName="intruder"),
     "create key": lambda: iam.create_access_key(UserName="intruder"),
     "list users": lambda: iam.list_users(),
     "policy of its own": lambda: iam.put_user_policy(UserName="mlflow", PolicyName="more", PolicyDocument=everything()),
 }
-found["administration"] = {use: ask(call) for use, call in administration.items()}
+for name, calls in (("administration", administration), ("identities", identities)):
+    found[name] = {use: ask(call) for use, call in calls.items()}
 try:
     names = [bucket["Name"] for bucket in store.list_buckets()["Buckets"]]
 except ClientError:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 from minio.credentials import StaticProvider
@@ -16,9 +17,9 @@ key = dict(line.split("=", 1) for line in lines if "=" in line)
 identity, secret = key["aws_access_key_id"], key["aws_secret_access_key"]
 address = os.environ["STACK_S3_ENDPOINT"].removeprefix("http://")
 region = os.environ["STACK_S3_REGION"]
-admin = MinioAdmin(address, StaticProvider(identity, secret), region=region, secure=False)
+admin = MinioAdmin(endpoint=address, credentials=StaticProvider(identity, secret), region=region, secure=False)
 statement = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
-policy = Path("/tmp/policy.json")
+policy = Path(tempfile.mkdtemp()) / "policy.json"
 policy.write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
 
 

@@ -38,7 +38,7 @@ calls = {
     "create policy": lambda: admin.policy_add("intruder", str(policy)),
     "take a policy": lambda: admin.policy_set("consoleAdmin", user=identity),
     "create key": lambda: admin.add_service_account(access_key="intruder", secret_key="f" * 40),
-    "settings": lambda: admin.config_get("api"),
+    "state of the server": admin.info,
     "stop": admin.service_stop,
 }
 print(json.dumps({use: ask(call) for use, call in calls.items()}))

@@ -117,6 +117,15 @@ check_choices() {
   esac
 }
 
+check_folder() { # a stack of the same name may have been started from another checkout
+  [ ! -f "$STACK_SECRETS/db_mlflow_password" ] || return 0
+  docker ps --all --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
+    --format '{{.Label "com.docker.compose.project.working_dir"}}' | sort -u | while read -r folder; do
+    [ ! -d "$folder" ] || [ "$(cd "$folder" && pwd -P)" = "$(pwd -P)" ] ||
+      fail 7 "the stack $COMPOSE_PROJECT_NAME was started from $folder; go there for it, or name another one with COMPOSE_PROJECT_NAME"
+  done
+}
+
 await_health() { # await_health SERVICE
   container=$($compose ps --quiet "$1")
   asked=0
@@ -167,8 +176,14 @@ choose_files
 find_docker
 case $word in
   start) start ;;
-  end) COMPOSE_PROFILES=cluster $compose stop ;;
-  clear) clear ;;
+  end)
+    check_folder
+    COMPOSE_PROFILES=cluster $compose stop
+    ;;
+  clear)
+    check_folder
+    clear
+    ;;
   compose) exec $compose "$@" ;;
   *) fail 2 "say start, end, clear or compose" ;;
 esac

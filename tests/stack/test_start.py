@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -253,6 +254,26 @@ def test_secrets_of_another_stack_are_neither_used_nor_removed(stack: Stack, tmp
     assert "their passwords are not in" in refused.stderr
     assert not elsewhere.secrets.exists()
     assert "their passwords are not in" in elsewhere.taxiway("stack", "up").stderr
+
+
+def test_a_stack_of_the_same_name_is_neither_stopped_nor_removed_from_another_folder(
+    stack: Stack, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "another checkout"
+    shutil.copytree(ROOT / "images", elsewhere / "images")
+    for file in ROOT.glob("compose*.yaml"):
+        shutil.copy(file, elsewhere)
+    environment = {**stack.environment, "STACK_SECRETS": str(tmp_path / "secrets"), "TAXIWAY_STACK": str(elsewhere)}
+    before = belongings(stack.project)
+    script = str(elsewhere / "images" / "stack.sh")
+    command = (stack.taxiway_command, "stack")
+    for words in (("sh", script, "end"), ("sh", script, "clear"), (*command, "down"), (*command, "clear", "--yes")):
+        refused = run(*words, env=environment, cwd=tmp_path, check=False)
+        assert refused.returncode == 7, refused.stderr
+        assert f"he stack {stack.project} was started from {ROOT}" in refused.stderr
+        assert refused.stderr.count("\n") == 1
+    assert belongings(stack.project) == before
+    stack.wait_healthy()
 
 
 def belongings(project: str) -> dict[str, list[str]]:

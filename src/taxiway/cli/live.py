@@ -79,6 +79,7 @@ class Services:
         if self._live is not None:
             self._live.stop()
             self._live = None
+            self._screen.print()
 
     def _write(self, message: str, style: str = "") -> None:
         # The style is the text's own: given to `print` it would colour the table beneath it as well.

@@ -131,7 +131,8 @@ class Docker:
             Those too that ``compose run`` made beside the services.
         """
         filters = [f"--filter=label={self.label}", f"--filter=label={_OF_COMPOSE}{'' if beside else '=False'}"]
-        return self.run("ps", f"--format={shape}", *filters, *words).split()
+        lines = self.run("ps", f"--format={shape}", *filters, *words).splitlines()
+        return [line for line in lines if line]
 
     def containers(self) -> list[dict[str, Any]]:
         """Everything that Docker knows of the containers of this stack's services, stopped ones too."""

@@ -18,6 +18,7 @@ from taxiway.stack_settings import S3_SERVERS, STACK_CHOICES, StackSettings
 ACCOUNTS = ("admin", "taxiway", "reader")
 _CLUSTER = ("cluster",)
 _SERVICE = f'{{{{.Label "{SERVICE_LABEL}"}}}}'
+_FOLDER = '{{.Label "com.docker.compose.project.working_dir"}}'
 _STOPPING = 180.0
 
 
@@ -193,9 +194,10 @@ def down(settings: Settings) -> tuple[str, ...]:
     MachineError
         Docker or Compose is missing or does not answer.
     Refused
-        Another command is changing the stack.
+        Another command is changing the stack, or it is the one of another folder.
     """
     docker = with_cluster(find_docker(settings))
+    _check_folder(docker)
     with changing(settings):
         running = docker.ps(_SERVICE)
         if running:
@@ -247,8 +249,11 @@ def plan_clear(settings: Settings) -> Clearing:
         There is no stack.
     MachineError
         Docker or Compose is missing or does not answer.
+    Refused
+        The stack of this name is the one of another folder.
     """
     docker = find_docker(settings)
+    _check_folder(docker)
     containers = docker.ps("{{.Names}}", "--all", beside=True)
     return Clearing(
         docker,
@@ -283,6 +288,19 @@ def clear(plan: Clearing, settings: Settings) -> None:
         folder = docker.stack.secrets
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _check_folder(docker: Docker) -> None:
+    """Refuse what was started from another checkout: Compose knows both by the same name."""
+    stack = docker.stack
+    if (stack.secrets / "db_mlflow_password").exists():
+        return
+    for folder in map(Path, docker.ps(_FOLDER, "--all")):
+        if folder.is_dir() and not folder.samefile(stack.folder):
+            raise Refused(
+                f"The stack {stack.project} was started from {folder}, and not from {stack.folder}",
+                "Go there for it, or name another stack with COMPOSE_PROJECT_NAME",
+            )
 
 
 def _secret_files(folder: Path) -> list[Path]:

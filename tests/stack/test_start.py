@@ -15,6 +15,8 @@ import pytest
 import requests
 from containers import ROOT, SERVICES, WORK, Stack, docker, images, run
 
+pytestmark = pytest.mark.s3
+
 ALL = (*SERVICES, "create_s3_buckets")
 PUBLISHED = {"jupyterlab_spark": {"8888/tcp": "jupyter_port"}, "mlflow_server": {"5000/tcp": "mlflow_port"}}
 CONSOLE = {"s3": {"9001/tcp": "console_port"}}

@@ -76,6 +76,11 @@ start() {
   STACK_MINIO_CONSOLE_PORT=${STACK_MINIO_CONSOLE_PORT:-9001}
   export STACK_S3 STACK_JUPYTER_PORT STACK_MLFLOW_PORT STACK_MINIO_CONSOLE_PORT
   check_choices
+  check_port STACK_JUPYTER_PORT "$STACK_JUPYTER_PORT"
+  check_port STACK_MLFLOW_PORT "$STACK_MLFLOW_PORT"
+  [ "$STACK_S3" != minio ] || check_port STACK_MINIO_CONSOLE_PORT "$STACK_MINIO_CONSOLE_PORT"
+  # Nothing is remembered that Compose does not understand.
+  refused=$($compose config --quiet 2>&1 >/dev/null) || fail 2 "Compose does not take this choice: $(echo "$refused" | tail -n 1)"
   sh images/secrets.sh "$STACK_SECRETS"
   names="COMPOSE_PROJECT_NAME STACK_S3 STACK_JUPYTER_PORT STACK_MLFLOW_PORT STACK_MINIO_CONSOLE_PORT $options"
   [ "$STACK_S3" != external ] || names="$names $endpoint"
@@ -104,7 +109,9 @@ check_choices() {
       fail 7 "the volumes of $COMPOSE_PROJECT_NAME are here, and their passwords are not in $STACK_SECRETS; name their folder with STACK_SECRETS, or another stack with COMPOSE_PROJECT_NAME"
     former=$([ ! -f "$choices" ] || sed -n 's/^STACK_S3=//p' "$choices")
     [ "${former:-$STACK_S3}" = "$STACK_S3" ] ||
-      fail 7 "the models of this stack are on $former; move them to $STACK_S3 with: taxiway stack backup, clear, up, restore"
+      fail 7 "the models of this stack are on $former; move them to $STACK_S3 with: taxiway stack backup, clear, up --s3 $STACK_S3, restore"
+  elif [ -f "$choices" ]; then
+    echo "stack: the volumes of $COMPOSE_PROJECT_NAME are gone, which the secrets in $STACK_SECRETS opened: this one starts empty" >&2
   fi
   [ "$STACK_S3" = external ] || return 0
   for key in s3_mlflow s3_trips; do
@@ -115,6 +122,19 @@ check_choices() {
   case $($compose version --short) in
     1.* | v1.* | 2.?.* | v2.?.* | 2.1?.* | v2.1?.* | 2.2[0-3].* | v2.2[0-3].*) fail 6 "an S3 endpoint elsewhere needs Compose 2.24 or later" ;;
   esac
+}
+
+check_port() { # check_port VARIABLE PORT
+  case $2 in *[!0-9]* | ??????*) fail 2 "$1: '$2' is not a port" ;; esac
+  holder=$(docker ps --filter "publish=$2" --format '{{.Label "com.docker.compose.project"}} {{.Names}}' | head -n 1)
+  case $holder in
+    "$COMPOSE_PROJECT_NAME "*) return ;;
+    ?*) fail 2 "port $2 is taken by the container ${holder#* }; stop that, or choose another port with $1" ;;
+  esac
+  # What listens, as Linux lists it: on this machine's loopback address, or on all addresses.
+  listening=$(printf '\\(00000000\\|0100007F\\|0\\{32\\}\\):%04X [0-9A-F]*:0000 0A' "$2")
+  ! cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q "$listening" ||
+    fail 2 "port $2 is taken by another program; stop that, or choose another port with $1"
 }
 
 check_folder() { # a stack of the same name may have been started from another checkout
@@ -145,7 +165,7 @@ MLflow       http://127.0.0.1:${STACK_MLFLOW_PORT:-5000}   as admin, taxiway or 
 TEXT
   [ "${STACK_S3:-}" != minio ] || echo "MinIO        http://127.0.0.1:${STACK_MINIO_CONSOLE_PORT:-9001}   its key is in $STACK_SECRETS/s3_root"
   cat <<TEXT
-Passwords    $STACK_SECRETS/mlflow_admin_password, and so on
+Passwords    mlflow_admin_password, mlflow_taxiway_password and mlflow_reader_password in $STACK_SECRETS
 
 Next: open the first link and run work/nyc_traffic_taxi_model.ipynb.   make end stops all of it; nothing is lost.
 TEXT
@@ -156,7 +176,7 @@ clear() {
     [ -t 0 ] || fail 7 "there is no terminal to ask on; STACK_YES=1 removes the project $COMPOSE_PROJECT_NAME without asking"
     printf 'Remove the containers, networks, volumes and secrets of the project %s, all models in it? [y/N] ' "$COMPOSE_PROJECT_NAME"
     read -r answer
-    case $answer in y | Y | yes) ;; *) fail 7 "nothing was removed" ;; esac
+    case $answer in y | Y | yes) ;; *) fail 130 "nothing was removed" ;; esac
   fi
   # By their label and not by today's compose files: what another choice of S3 server left goes too.
   label="label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"

@@ -85,7 +85,7 @@ class StackSettings:
         Raises
         ------
         NotFound
-            The stack has not been started yet.
+            There is no stack, or it has not been started yet.
         MachineError
             Its file cannot be read.
         """
@@ -99,6 +99,9 @@ class StackSettings:
                 f"The stack's secret {file} cannot be read: {error.strerror}",
                 "Run this as the user who started the stack",
             ) from error
+        if not value and not self.exists:
+            remedy = "Name the folder of a checkout with --stack or TAXIWAY_STACK"
+            raise NotFound(f"{self.folder} holds no container stack of Taxiway", remedy)
         if not value:
             raise NotFound(f"The stack has no secret {file}", "Start it once: taxiway stack up")
         return value
@@ -121,7 +124,8 @@ def read_stack(
         text = choice(name, str(default))
         if text.isdecimal() and 0 < int(text) < 65536:
             return int(text)
-        faults.append(f"{name}: '{text}' is not a port")
+        place = "" if environment.get(name) else f", in {secrets / STACK_CHOICES}"
+        faults.append(f"{name}: '{text}' is not a port{place}")
         return default
 
     s3 = choice("STACK_S3", S3_SERVERS[0])

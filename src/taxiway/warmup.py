@@ -68,6 +68,7 @@ def warm_up(settings: Settings, progress: Progress | None = None, again: bool = 
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".warmup-") as folder:
             made = Path(folder) / path.name
+            watch.note("Spark is warmed up once, by a small job on made-up trips:")
             with _jvm(settings, made):
                 _run_main_job(settings, Path(folder), watch)
                 watch.begin("Writing the class archive")

@@ -6,14 +6,17 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import requests
-from containers import ACCOUNTS, ROOT, SERVICES, Completed, Stack, await_condition, docker, run
+from containers import ACCOUNTS, PORTS, ROOT, SERVICES, Completed, Stack, await_condition, docker, run
+from object_stores import free_ports
 
 from taxiway.errors import MachineError
 from taxiway.settings import load_settings
@@ -229,6 +232,34 @@ def test_a_port_that_is_taken_is_told_with_who_holds_it(stack: Stack, second: St
     line = said(second.taxiway("stack", "up"), code=2)
     assert f"Port {stack.jupyter_port} is taken by the container {stack.project}" in line
     assert "STACK_JUPYTER_PORT" in line
+
+
+def test_make_says_the_same_of_a_port_and_remembers_nothing_that_did_not_work(stack: Stack, second: Stack) -> None:
+    free = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        for changes, line in (
+            ({}, f"port {stack.jupyter_port} is taken by the container {stack.project}"),
+            ({**free, "mlflow_port": taken}, f"port {taken} is taken by another program"),
+            ({**free, "mlflow_port": "abc"}, "STACK_MLFLOW_PORT: 'abc' is not a port"),
+            ({**free, "variables": {"STACK_JUPYTER_MEMORY": "lots"}}, "Compose does not take this choice: "),
+        ):
+            refused = replace(second, **{**changes, "variables": {**stack.variables, **changes.get("variables", {})}})
+            done = refused.shell("start", check=False)
+            assert done.returncode == 2, done.stderr
+            assert done.stderr.startswith(f"stack: {line}")
+            assert done.stderr.count("\n") == 1
+    assert not second.secrets.exists()
+
+
+def test_a_start_whose_volumes_are_gone_says_so(stack: Stack, second: Stack) -> None:
+    own = replace(second, **dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+    run("sh", "images/secrets.sh", str(own.secrets))
+    (own.secrets / "stack.env").write_text(f"COMPOSE_PROJECT_NAME={own.project}\nSTACK_S3={stack.s3}\n")
+    nothing = {"STACK_POSTGRES": "taxiway-test/nowhere:1"}
+    line = f"he volumes of {own.project} are gone"
+    assert line in own.taxiway("stack", "up", env=nothing, timeout=600).stderr
+    assert line in replace(own, variables={**stack.variables, **nothing}).shell("start", check=False).stderr
 
 
 def test_an_image_that_cannot_be_had_is_named(second: Stack) -> None:

@@ -17,9 +17,10 @@ import pytest
 
 from reference import command_names, context_of, help_of, module_of
 from taxiway.cli import COMMANDS, main
+from taxiway.cli.options import same_store
 from taxiway.cli.output import Bars, format_cell, print_json, print_table, progress_bars
 from taxiway.errors import MachineError, TaxiwayError
-from taxiway.settings import SETTINGS, SPARK_SETTING
+from taxiway.settings import SETTINGS, SPARK_SETTING, load_settings
 
 HEAVY = ("pyspark", "mlflow", "pandas", "numpy", "pyarrow", "matplotlib", "fsspec", "optuna", "sqlglot", "sklearn")
 MOST_SECONDS = 0.3
@@ -198,6 +199,17 @@ def test_settings_are_shown_with_where_they_came_from(
         ("stack", str(Path(__file__).parents[2]), "default"),
         ("spark.master", "local[1]", "--spark"),
     }
+
+
+def test_the_next_command_has_the_options_that_name_the_store(tmp_path: Path) -> None:
+    stack = tmp_path / "a stack"
+    environment = {"TAXIWAY_HOME": str(tmp_path)}
+    assert same_store(load_settings({}, environment, tmp_path)) == ""
+    given = {"home": str(tmp_path), "profile": "stack", "stack": str(stack), "trips_source": "azure"}
+    options = f" --home {tmp_path} --profile stack --stack '{stack}'"
+    assert same_store(load_settings(given, environment, tmp_path)) == options
+    given = {"tracking_uri": "http://127.0.0.1:5000"}
+    assert same_store(load_settings(given, environment, tmp_path)) == " --tracking-uri http://127.0.0.1:5000"
 
 
 def test_json_has_null_for_what_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:

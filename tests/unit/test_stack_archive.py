@@ -134,8 +134,9 @@ def test_where_it_goes_is_looked_at_first(tmp_path: Path) -> None:
         check_target(tmp_path / "away" / "backup.tar")
     with pytest.raises(Refused, match="exists"):
         check_target(write(tmp_path / "backup.tar"))
-    with pytest.raises(NotFound, match="There is no file"):
-        verify(tmp_path / "none.tar", Silent())
+    for name in ("none.tar", "."):
+        with pytest.raises(NotFound, match="There is no file"):
+            verify(tmp_path / name, Silent())
 
 
 SQL = f"""\

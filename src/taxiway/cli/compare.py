@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taxiway.cli.options import with_json, with_settings
+from taxiway.cli.options import same_store, with_json, with_settings
 from taxiway.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def command(
     if as_json:
         print_json([_document(row) for row in comparison.rows])
     else:
-        _print(comparison, all_sweeps)
+        _print(comparison, all_sweeps, same_store(settings))
 
 
 def _document(row: ComparedRun) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _document(row: ComparedRun) -> dict[str, Any]:
     }
 
 
-def _print(comparison: Comparison, all_sweeps: bool) -> None:
+def _print(comparison: Comparison, all_sweeps: bool, options: str) -> None:
     from taxiway.cli.output import print_table
 
     estimators = {row.params.get("estimator", "") for row in comparison.rows}
@@ -90,10 +90,10 @@ def _print(comparison: Comparison, all_sweeps: bool) -> None:
     headers = [name.removeprefix("holdout_").replace("_", " ") for name in metrics]
     title = f"{comparison.recipe}: {what}, by {comparison.metric} ({better} is better)"
     print_table(title, ("", "run", *varied, *headers, "status"), rows, mark)
-    _remark(comparison)
+    _remark(comparison, options)
 
 
-def _remark(comparison: Comparison) -> None:
+def _remark(comparison: Comparison, options: str) -> None:
     from taxiway.cli.output import say
 
     if comparison.synthetic:
@@ -107,7 +107,7 @@ def _remark(comparison: Comparison) -> None:
     if comparison.best.leakage:
         say(f"The leakage audit flagged: {', '.join(comparison.best.leakage)}.", style="yellow")
     best = comparison.best.run_id
-    say(f"The best run is {best}. Next: taxiway register {comparison.recipe} --run {best[:_SHORT]}")
+    say(f"The best run is {best}. Next: taxiway register {comparison.recipe} --run {best[:_SHORT]}{options}")
 
 
 def _metrics(comparison: Comparison) -> list[str]:

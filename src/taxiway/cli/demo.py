@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taxiway.cli.options import with_json, with_settings
+from taxiway.cli.options import same_store, with_json, with_settings
 
 if TYPE_CHECKING:
     from taxiway.demo import Demo
@@ -83,7 +83,7 @@ def _print(demo: Demo) -> None:
 def _next_commands(demo: Demo) -> list[tuple[str, str]]:
     settings = demo.settings
     # What was said on this command line, or made by this demo, later commands do not know.
-    home = f" --home {settings.home}" if settings.origins.get("home") == "--home" else ""
+    home = same_store(settings)
     given = demo.training.synthetic or settings.origins.get("trips_source") == "--trips-source"
     source = f" --trips-source {settings.trips_source}" if given else ""
     return [

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import click
 
-from taxiway.settings import SETTINGS, SPARK_SETTING, load_settings
+from taxiway.settings import SETTINGS, SPARK_SETTING, Settings, load_settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+_OF_THE_STORE = ("home", "tracking_uri", "profile", "stack")
+
+
+def same_store(settings: Settings) -> str:
+    """The options of this command line that name the store, as the next command needs them; a blank before each."""
+    values = {key: getattr(settings, key) for key in _OF_THE_STORE}
+    if settings.stack is not None:
+        values["stack"] = settings.stack.folder
+    options = {key: f"--{key.replace('_', '-')}" for key in _OF_THE_STORE}
+    given = [key for key, option in options.items() if settings.origins.get(key) == option]
+    return "".join(f" {options[key]} {shlex.quote(str(values[key]))}" for key in given)
 
 
 def with_settings(function: Function) -> Function:

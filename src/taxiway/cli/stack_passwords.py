@@ -50,6 +50,8 @@ def command(settings: Settings, names: tuple[str, ...], change: bool, show: str 
     print_table(title, ("file", "opens", "changed", "used by"), [_row(secret) for secret in found])
     if services:
         say(f"Restarted with what is new: {', '.join(services)}.")
+    if "jupyter_token" in changed:
+        say("JupyterLab has a new link: taxiway stack up prints it.")
     if any(secret.unfinished for secret in found):
         say("A change was broken off. Finish it: taxiway stack passwords --rotate", style="yellow")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taxiway.cli.options import with_json, with_settings
+from taxiway.cli.options import same_store, with_json, with_settings
 from taxiway.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def command(
     if as_json:
         print_json(document(training))
     else:
-        _print(training)
+        _print(training, same_store(settings))
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
@@ -137,7 +137,7 @@ def document(training: Training) -> dict[str, Any]:
     }
 
 
-def _print(training: Training) -> None:
+def _print(training: Training, options: str) -> None:
     from taxiway.cli.output import say
 
     made_up = " synthetic" if training.synthetic else ""
@@ -147,7 +147,8 @@ def _print(training: Training) -> None:
     )
     print_runs(training)
     print_leakage(training.leakage, training.metric.removeprefix("holdout_"))
-    say(f"Next: taxiway compare {training.recipe}  or  taxiway register {training.recipe}")
+    name = f"{training.recipe}{options}"
+    say(f"Next: taxiway compare {name}  or  taxiway register {name}")
 
 
 def print_runs(training: Training) -> None:

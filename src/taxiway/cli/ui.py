@@ -29,6 +29,9 @@ def command(settings: Settings, port: int) -> None:
         with progress_bars() as bars:
             pages = opened.enter_context(open_pages(settings, port, bars))
         say(pages.address)
+        if settings.on_stack and settings.stack is not None:
+            password = settings.stack.secrets / "mlflow_taxiway_password"
+            click.echo(f"Sign in as taxiway, with the password in {password}", err=True)
         sys.stdout.flush()
         if pages.process is not None:
             click.echo("Choose 'Model training' on the first page. Ctrl-C ends it.", err=True)

@@ -224,7 +224,7 @@ def open_archive(path: Path, progress: Progress, task: str) -> Iterator[Iterator
             with closing(_uncompressed(raw, path.name)) as stream, _tar(stream, "r|") as tar:
                 yield _members(tar)
             progress.end(task)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise NotFound(f"There is no file {path}", "Name a backup that taxiway stack backup has written") from None
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _damaged(path, str(error) or "it ends too early") from error

@@ -124,8 +124,14 @@ def up(
     """
     docker = choose(find_docker(_with_s3(settings, s3)), cluster)
     check_ports(docker)
+    told = watch or Unwatched()
     if not docker.ps("{{.ID}}"):
-        check_resources(docker, watch or Unwatched())
+        check_resources(docker, told)
+    if docker.stack.last_s3 and f"{docker.stack.project}_db" not in docker.names("volume"):
+        opened = docker.stack.secrets
+        told.note(
+            f"The volumes of {docker.stack.project} are gone, which the secrets in {opened} opened: it starts empty."
+        )
     with changing(settings):
         make_secrets(docker)
         remember(docker.stack)

@@ -111,7 +111,7 @@ check_choices() {
     [ "${former:-$STACK_S3}" = "$STACK_S3" ] ||
       fail 7 "the models of this stack are on $former; move them to $STACK_S3 with: taxiway stack backup, clear, up --s3 $STACK_S3, restore"
   elif [ -f "$choices" ]; then
-    echo "stack: the volumes of $COMPOSE_PROJECT_NAME are gone, which the secrets in $STACK_SECRETS opened: this one starts empty" >&2
+    echo "stack: $STACK_SECRETS has secrets of $COMPOSE_PROJECT_NAME, which has no volumes: if it held anything, that is gone, and it starts empty" >&2
   fi
   [ "$STACK_S3" = external ] || return 0
   for key in s3_mlflow s3_trips; do

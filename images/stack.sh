@@ -111,6 +111,7 @@ check_choices() {
     [ "${former:-$STACK_S3}" = "$STACK_S3" ] ||
       fail 7 "the models of this stack are on $former; move them to $STACK_S3 with: taxiway stack backup, clear, up --s3 $STACK_S3, restore"
   elif [ -f "$choices" ]; then
+    # A first start that was broken off while its images were built looks the same.
     echo "stack: $STACK_SECRETS has secrets of $COMPOSE_PROJECT_NAME, which has no volumes: if it held anything, that is gone, and it starts empty" >&2
   fi
   [ "$STACK_S3" = external ] || return 0

@@ -257,7 +257,7 @@ def test_a_start_whose_volumes_are_gone_says_so(stack: Stack, second: Stack) -> 
     run("sh", "images/secrets.sh", str(own.secrets))
     (own.secrets / "stack.env").write_text(f"COMPOSE_PROJECT_NAME={own.project}\nSTACK_S3={stack.s3}\n")
     nothing = {"STACK_POSTGRES": "taxiway-test/nowhere:1"}
-    line = f"he volumes of {own.project} are gone"
+    line = f"has secrets of {own.project}, which has no volumes"
     assert line in own.taxiway("stack", "up", env=nothing, timeout=600).stderr
     assert line in replace(own, variables={**stack.variables, **nothing}).shell("start", check=False).stderr
 

@@ -128,10 +128,9 @@ def up(
     if not docker.ps("{{.ID}}"):
         check_resources(docker, told)
     if docker.stack.last_s3 and f"{docker.stack.project}_db" not in docker.names("volume"):
-        opened = docker.stack.secrets
-        told.note(
-            f"The volumes of {docker.stack.project} are gone, which the secrets in {opened} opened: it starts empty."
-        )
+        # A first start that was broken off while its images were built looks the same.
+        known = f"{docker.stack.secrets} has secrets of {docker.stack.project}, which has no volumes"
+        told.note(f"{known}: if it held anything, that is gone, and it starts empty.")
     with changing(settings):
         make_secrets(docker)
         remember(docker.stack)

@@ -23,8 +23,8 @@ failed to solve: process "/bin/sh -c pip install" did not complete successfully:
 OLD_BUILDER = """\
 Building s3
 Step 3/6 : RUN apt-get update
-Err:1 http://deb.debian.org/debian trixie InRelease
-  Temporary failure resolving 'deb.debian.org'
+Err:1 http://debian.example.org/debian trixie InRelease
+  Temporary failure resolving 'debian.example.org'
 E: Unable to locate package curl
 The command '/bin/sh -c apt-get update' returned a non-zero code: 100
 Service 's3' failed to build : Build failed

@@ -15,7 +15,7 @@ from mlflow.cli import cli
 
 
 def _become(command: Sequence[str], *, extra_env: Mapping[str, str], **_: Any) -> NoReturn:
-    os.execvpe(command[0], command, {**os.environ, **extra_env})  # noqa: S606  # MLflow built the command; no input is in it
+    os.execvpe(command[0], command, {**os.environ, **extra_env})  # noqa: S606  # no shell is wanted: it would stay beside the server; MLflow built the command
 
 
 mlflow.server._exec_cmd = _become

@@ -83,11 +83,14 @@ def _print(demo: Demo) -> None:
 def _next_commands(demo: Demo) -> list[tuple[str, str]]:
     settings = demo.settings
     # What was said on this command line, or made by this demo, later commands do not know.
-    home = same_store(settings)
+    options = same_store(settings)
     given = demo.training.synthetic or settings.origins.get("trips_source") == "--trips-source"
     source = f" --trips-source {settings.trips_source}" if given else ""
     return [
-        (f"taxiway ui{home}", "see all of this in MLflow"),
-        (f"taxiway compare {demo.training.recipe}{home}", "the runs side by side"),
-        (f"taxiway train card-tip --train green:2023-01 --holdout green:2023-02{home}{source}", "the honest question"),
+        (f"taxiway ui{options}", "see all of this in MLflow"),
+        (f"taxiway compare {demo.training.recipe}{options}", "the runs side by side"),
+        (
+            f"taxiway train card-tip --train green:2023-01 --holdout green:2023-02{options}{source}",
+            "the honest question",
+        ),
     ]

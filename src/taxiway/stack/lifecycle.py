@@ -301,7 +301,11 @@ def _check_folder(docker: Docker) -> None:
     if (stack.secrets / "db_mlflow_password").exists():
         return
     for folder in map(Path, docker.ps(_FOLDER, "--all")):
-        if folder.is_dir() and not folder.samefile(stack.folder):
+        try:
+            elsewhere = folder.is_dir() and not folder.samefile(stack.folder)
+        except PermissionError:
+            elsewhere = True  # another user's
+        if elsewhere:
             raise Refused(
                 f"The stack {stack.project} was started from {folder}, and not from {stack.folder}",
                 "Go there for it, or name another stack with COMPOSE_PROJECT_NAME",

@@ -195,7 +195,9 @@ class Job:
                 raise _failure(broken)
             if time.monotonic() > self._end:
                 raise self._late(views)
-            time.sleep(_BETWEEN)  # between two questions: a health check runs every few seconds
+            time.sleep(
+                _BETWEEN
+            )  # between two looks: the last lines of logs are shown too, and Docker has no event for them
 
     def _fault(self, services: Sequence[str], place: int, what: str) -> TaxiwayError:
         with self.log.open("rb") as stream:

@@ -17,6 +17,7 @@ from taxiway.partitions import replacing
 from taxiway.scratch import private_folder
 from taxiway.settings import Settings
 from taxiway.sharing import is_seen, master, on_cluster, place_of
+from taxiway.spark_paths import spark_path
 
 _STAGING = ".taxiway-staging-"
 _FILE = "part-0.parquet"
@@ -140,7 +141,7 @@ def _replacing_in_bucket(out: str, settings: Settings) -> Iterator[BucketStaging
                 yield BucketStaging(out, f"{out}/{mine}-{uuid4().hex[:8]}", files)
             else:
                 with private_folder(settings) as folder:
-                    yield BucketStaging(out, f"file://{folder}", files)
+                    yield BucketStaging(out, spark_path(folder), files)
         finally:
             # What an error leaves there, the next run removes.
             with suppress(TaxiwayError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ from taxiway.progress import Progress, Silent
 from taxiway.recipes import Recipe, load_recipe
 from taxiway.recipes.recipe import COLOUR, MONTH
 from taxiway.settings import Settings, load_settings
+from taxiway.trips.checking import check_trips
 from taxiway.trips.months import Month, parse_months
-from taxiway.trips.quality import BROKEN_RULE, MonthSummary, broken_in_training, summarize
-from taxiway.trips.reading import layout_of, read_trips
+from taxiway.trips.quality import BROKEN_RULE, MonthSummary, broken_in_training, summarize, warn_of_rejections
+from taxiway.trips.reading import layout_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -56,7 +58,7 @@ def inspect(
     NotFound
         A month that is not published.
     BadData
-        A file that cannot be read or lacks columns.
+        A file that cannot be read, lacks columns, or has too many values that cannot be read.
     MachineError
         `rejected_to` cannot be written.
     """
@@ -72,9 +74,15 @@ def inspect(
     layout = layout_of(asked[0].colour, layouts)
     watch.begin(_TASK)
     spark = spark_session(options, watch, rows=sum(item.rows for item in files))
-    trips = read_trips(spark, files, layouts)
+    checked = check_trips(spark, files, layouts, compiled.reads)
+    trips = checked.read()
     distance = _DISTANCE if _DISTANCE in layout.column_names() else None
-    summaries = summarize(trips, compiled.rules, layout.time, distance)
+    counted = summarize(trips, compiled.rules, layout.time, distance)
+    unreadable = {str(item.month): checked.unreadable_in(item.month) for item in files}
+    summaries = tuple(replace(summary, unreadable=unreadable[str(summary)]) for summary in counted)
+    odd = (text for each in summaries for text in warn_of_rejections(str(each), each.rows, each.rejected))
+    for note in (*odd, *checked.notes):
+        watch.note(note)
     if rejected_to is not None:
         rejected = trips.withColumn(BROKEN_RULE, broken_in_training(compiled.rules)).where(f"{BROKEN_RULE} is not null")
         _write_rejected(rejected, asked, rejected_to, options)

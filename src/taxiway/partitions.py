@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taxiway.errors import MachineError, Refused, UsageError
+from taxiway.spark_paths import spark_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,12 +43,11 @@ class Staging:
     @property
     def root(self) -> str:
         """The address of what Spark writes below."""
-        # A path as it is: a URI's escapes would become part of the folder's name.
-        return f"file://{self.folder}"
+        return spark_path(self.folder)
 
     def address(self, partition: str) -> str:
         """Where Spark is to write a partition, and reads it back."""
-        return f"file://{self.place(partition)}"
+        return spark_path(self.place(partition))
 
     def former(self, partition: str) -> list[tuple[str, Path]]:
         """The files that would be replaced: name and path."""

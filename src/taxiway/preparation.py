@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -12,16 +13,21 @@ from taxiway.evaluation import HOLDOUT, PART, TRAIN
 from taxiway.features import LABEL, feature_column, feature_statement
 from taxiway.pipeline import FEATURES, assemble, preparation_stages, slot_names
 from taxiway.recipes import CompiledRecipe, Recipe
-from taxiway.recipes.recipe import MONTH
+from taxiway.recipes.recipe import COLOUR, MONTH
+from taxiway.trips.checking import check_trips
+from taxiway.trips.findings import total
 from taxiway.trips.months import Month, describe_months, parse_months
-from taxiway.trips.quality import BROKEN_RULE, broken_in_training
-from taxiway.trips.reading import layout_of, read_trips
+from taxiway.trips.quality import BROKEN_RULE, broken_in_training, warn_of_rejections
+from taxiway.trips.reading import layout_of
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
     from taxiway.trips.source import MonthFiles
+
+FILE_MONTH = "file_month"
+"""The month whose file a row came from, ``green:2023-01``."""
 
 # Up to this many rows one partition holds them all: a fit is then repeatable to the last bit
 # (sums of floating-point numbers depend on their order), and on two cores it is the fastest
@@ -109,6 +115,10 @@ class Table:
         Usable rows by part; the others by rule.
     example : list of mapping
         A few raw rows, for MLflow's input example.
+    unreadable : mapping of str to int
+        Values by column that stood in the files and could not be read: they are null.
+    notes : tuple of str
+        What a user should know of these trips, a sentence each.
     """
 
     computed: DataFrame
@@ -119,6 +129,8 @@ class Table:
     rows: Mapping[str, int]
     rejected: Mapping[str, int]
     example: Sequence[Mapping[str, Any]]
+    unreadable: Mapping[str, int]
+    notes: tuple[str, ...]
 
     def release(self) -> None:
         """Give the cached memory back."""
@@ -141,10 +153,12 @@ class Table:
         """
         from pyspark.sql import functions as F
 
-        trips = read_trips(spark, files, compiled.recipe.layouts)
+        checked = check_trips(spark, files, compiled.recipe.layouts, compiled.reads)
+        trips = checked.read()
         computed = compute(trips, compiled, split).cache()
-        rows, rejected = _count(computed, compiled)
-        columns = computed.where(f"{BROKEN_RULE} is null").drop(BROKEN_RULE)
+        counted = _count(computed, compiled)
+        rows, rejected = _check_counts(counted, compiled.recipe)
+        columns = computed.where(f"{BROKEN_RULE} is null").drop(BROKEN_RULE, FILE_MONTH)
         fitted = _fit_preparation(columns, compiled)
         assembled = columns
         for stage in fitted.stages[1:]:
@@ -160,6 +174,8 @@ class Table:
             rows=rows,
             rejected=rejected,
             example=[row.asDict() for row in example],
+            unreadable=total(checked.unreadable),
+            notes=(*_odd_months(counted), *checked.notes),
         )
 
 
@@ -177,7 +193,7 @@ def compute(trips: DataFrame, compiled: CompiledRecipe, split: Split) -> DataFra
     -------
     DataFrame
         ``part`` ('train' or 'holdout'), ``label`` (double), ``rejected_by`` (null for a usable
-        row) and one ``feature_…`` column for each feature.
+        row), ``file_month`` (``green:2023-01``) and one ``feature_…`` column for each feature.
     """
     from pyspark.ml.feature import SQLTransformer
     from pyspark.sql import functions as F
@@ -192,7 +208,8 @@ def compute(trips: DataFrame, compiled: CompiledRecipe, split: Split) -> DataFra
     shaped = SQLTransformer(statement=feature_statement(compiled)).transform(marked)
     usable = F.when(F.col(LABEL).isNull(), F.coalesce(BROKEN_RULE, F.lit("label_known"))).otherwise(F.col(BROKEN_RULE))
     names = [feature_column(name) for name in compiled.recipe.inputs]
-    return shaped.select(PART, LABEL, usable.alias(BROKEN_RULE), *names)
+    month = F.concat_ws(":", COLOUR, MONTH).alias(FILE_MONTH)
+    return shaped.select(PART, LABEL, usable.alias(BROKEN_RULE), month, *names)
 
 
 def _gather(frame: DataFrame, rows: int) -> DataFrame:
@@ -210,13 +227,13 @@ def _fit_preparation(columns: DataFrame, compiled: CompiledRecipe) -> PipelineMo
     return assemble([cast(Transformer, statement), *fitted.stages])
 
 
-def _count(computed: DataFrame, compiled: CompiledRecipe) -> tuple[dict[str, int], dict[str, int]]:
+def _count(computed: DataFrame, compiled: CompiledRecipe) -> list[Row]:
+    """Rows of each part and month by the rule that they break; of labels and features what has to be known."""
     from pyspark.sql import functions as F
 
-    recipe = compiled.recipe
-    names = [feature_column(name) for name in recipe.inputs]
-    counted = (
-        computed.groupBy(PART, BROKEN_RULE)
+    names = [feature_column(name) for name in compiled.recipe.inputs]
+    return (
+        computed.groupBy(PART, FILE_MONTH, BROKEN_RULE)
         .agg(
             F.count("*").alias("n"),
             F.min(LABEL).alias("low"),
@@ -225,26 +242,38 @@ def _count(computed: DataFrame, compiled: CompiledRecipe) -> tuple[dict[str, int
         )
         .collect()
     )
-    usable = {row[PART]: row for row in counted if row[BROKEN_RULE] is None}
-    rejected: dict[str, int] = {}
+
+
+def _check_counts(counted: Sequence[Row], recipe: Recipe) -> tuple[dict[str, int], dict[str, int]]:
+    """Usable rows by part and unusable ones by rule; refuses what nothing can be learned from."""
+    rejected: Counter[str] = Counter()
     for row in counted:
         if row[BROKEN_RULE] is not None:
-            rejected[row[BROKEN_RULE]] = rejected.get(row[BROKEN_RULE], 0) + row["n"]
+            rejected[row[BROKEN_RULE]] += row["n"]
+    rows = {}
     for part in (TRAIN, HOLDOUT):
-        if part not in usable:
+        usable = [row for row in counted if row[PART] == part and row[BROKEN_RULE] is None]
+        rows[part] = sum(row["n"] for row in usable)
+        if not usable:
             raise BadData(f"No row of the {part} months is usable", f"Rejected by: {_worst(rejected)}")
-        if recipe.task == "classification" and usable[part]["low"] == usable[part]["high"]:
+        if recipe.task == "classification" and min(r["low"] for r in usable) == max(r["high"] for r in usable):
             raise BadData(
-                f"All {usable[part]['n']:,} usable rows of the {part} months have the same label",
+                f"All {rows[part]:,} usable rows of the {part} months have the same label",
                 "Choose other months, or more of them",
             )
-    for name, column in zip(recipe.inputs, names, strict=True):
-        if usable[TRAIN][column] == 0:
-            raise BadData(
-                f"The feature '{name}' is null in all training rows", "Leave it out, or train on other months"
-            )
-    rows = {part: usable[part]["n"] for part in (TRAIN, HOLDOUT)}
-    return rows, dict(sorted(rejected.items(), key=lambda item: -item[1]))
+        for name in recipe.inputs if part == TRAIN else ():
+            if not any(row[feature_column(name)] for row in usable):
+                raise BadData(
+                    f"The feature '{name}' is null in all training rows", "Leave it out, or train on other months"
+                )
+    return rows, dict(rejected.most_common())
+
+
+def _odd_months(counted: Sequence[Row]) -> Iterator[str]:
+    for month in sorted({row[FILE_MONTH] for row in counted}):
+        mine = [row for row in counted if row[FILE_MONTH] == month]
+        rejected = {row[BROKEN_RULE]: row["n"] for row in mine if row[BROKEN_RULE] is not None}
+        yield from warn_of_rejections(month, sum(row["n"] for row in mine), rejected)
 
 
 def _worst(rejected: Mapping[str, int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,12 @@ from taxiway.progress import Progress, Silent
 from taxiway.recipes.recipe import COLOUR, MONTH
 from taxiway.settings import Settings, load_settings
 from taxiway.sharing import check_shared
+from taxiway.spark_paths import spark_path
+from taxiway.trips.checking import CheckedTrips, check_trips
+from taxiway.trips.findings import check_records, total
 from taxiway.trips.months import Month, parse_months
 from taxiway.trips.quality import broken_at_scoring, broken_in_training
-from taxiway.trips.reading import layout_of, read_trips
+from taxiway.trips.reading import layout_of
 from taxiway.trips.source import check_seen
 from taxiway.versions import Version, parse_model
 
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     from taxiway.recipes import CompiledRecipe
-    from taxiway.trips.source import MonthFiles
 
 REASON = "reason"
 MODEL_NAME, MODEL_VERSION, RUN_ID = "model_name", "model_version", "run_id"
@@ -64,6 +65,8 @@ class Scoring:
         Those with a prediction.
     unanswered : mapping of str to int
         The others, by the rule that they break.
+    unreadable : mapping of str to int
+        Values by column that stood in the files and could not be read: to the model they are unknown.
     metrics : mapping of str to float or None
         How good the answers are, on trips that meet the rules of training; None where no label
         is known, or all labels are the same.
@@ -87,6 +90,7 @@ class Scoring:
     rows: int
     answered: int
     unanswered: Mapping[str, int]
+    unreadable: Mapping[str, int]
     metrics: Mapping[str, float] | None
     judged: int
     training_metrics: Mapping[str, float]
@@ -135,6 +139,8 @@ def score(
         place that its executors do not see.
     NotFound
         No version in production, files of it that are gone, or a month that is not published.
+    BadData
+        A file that cannot be read, or has too many values that cannot be read.
     MachineError
         `out` cannot be written.
     Refused
@@ -183,10 +189,14 @@ class _Job:
             self.progress.begin(_STARTING)
             used = found.load(spark_session(self.settings, self.progress, rows=sum(item.rows for item in files)))
             self.progress.end(_STARTING)
-        schema = self._write(used, files)
+        checked = check_trips(used.spark, files, layouts, used.recipe.reads)
+        for note in checked.notes:
+            self.progress.note(note)
+        schema = self._write(used, checked)
         self.progress.begin(_JUDGING)
         written = _read_back(used, self.staging, self.months, schema)
         counts = _Counts.of(written, used.recipe)
+        check_records(str(self.staging.out), sum(item.rows for item in files), counts.rows)
         metrics = _judge(written, used.recipe, counts)
         self.progress.end(_JUDGING)
         for month in self.months:
@@ -198,6 +208,7 @@ class _Job:
             rows=counts.rows,
             answered=counts.rows - sum(counts.unanswered.values()),
             unanswered=MappingProxyType(dict(counts.unanswered)),
+            unreadable=MappingProxyType(total(checked.unreadable)),
             metrics=metrics,
             judged=counts.usable if metrics else 0,
             training_metrics=_holdout_metrics(used.version),
@@ -208,13 +219,12 @@ class _Job:
             seconds=time.monotonic() - self.began,
         )
 
-    def _write(self, used: Production, files: Sequence[MonthFiles]) -> StructType:
+    def _write(self, used: Production, checked: CheckedTrips) -> StructType:
         """Write each month into the staging folder; the columns written."""
-        self.progress.begin(_TASK, len(files))
+        self.progress.begin(_TASK, len(checked.files))
         # A month is a job of its own: one job for all would have to sort every row by its month.
-        for item in files:
-            trips = read_trips(used.spark, [item], used.recipe.recipe.layouts)
-            answered = answer(trips, used).drop(COLOUR, MONTH)
+        for item in checked.files:
+            answered = answer(checked.read(item), used).drop(COLOUR, MONTH)
             (
                 self._gather(answered, item.rows, used)
                 .write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
@@ -325,12 +335,7 @@ def _read_back(used: Production, staging: Destination, months: Sequence[Month], 
     # Columns named here are not guessed: '2023-01' could be taken for a date.
     whole = StructType([*schema.fields, StructField(COLOUR, StringType()), StructField(MONTH, StringType())])
     reader = used.spark.read.schema(whole).option("basePath", staging.root)
-    return reader.parquet(*(_literal(staging.address(partition_of(month))) for month in months))
-
-
-def _literal(path: str) -> str:
-    """A path to read that means itself, whatever brackets and stars a user's folder has in its name."""
-    return re.sub(r"([\\\[\]{}*?])", r"\\\1", path)
+    return reader.parquet(*(spark_path(staging.address(partition_of(month)), reading=True) for month in months))
 
 
 @dataclass(frozen=True)

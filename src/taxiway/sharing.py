@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from taxiway.errors import MachineError, TaxiwayError, Unreachable, UsageError
 from taxiway.settings import Settings
+from taxiway.spark_paths import spark_path
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -134,7 +135,7 @@ def savable(model: PipelineModel, settings: Settings) -> PipelineModel:
             type(model).save(model, place)
             files, shared = _files_at(place)
             # Raw: without the files of checksums that Hadoop keeps beside its own.
-            files.copyToLocalFile(False, shared, _files_at(f"file://{path}")[1], True)
+            files.copyToLocalFile(False, shared, _files_at(spark_path(path))[1], True)
 
     model.save = save  # type: ignore[method-assign]  # MLflow calls model.save; one instance differs, no class
     return model
@@ -146,7 +147,7 @@ def load_model(folder: Path, settings: Settings) -> PipelineModel:
 
     with _handover(settings) as place:
         files, shared = _files_at(place)
-        files.copyFromLocalFile(False, True, _files_at(f"file://{folder}")[1], shared)
+        files.copyFromLocalFile(False, True, _files_at(spark_path(folder))[1], shared)
         model: PipelineModel = PipelineModel.load(place)
     return model
 
@@ -158,7 +159,7 @@ def _handover(settings: Settings) -> Iterator[str]:
 
     folder = _local_folder(settings.shared)
     # A folder has to be named as one: without a scheme a cluster may look in a store of its own.
-    shared = f"file://{folder}" if folder else re.sub("^s3://", "s3a://", settings.shared)
+    shared = spark_path(folder) if folder else re.sub("^s3://", "s3a://", settings.shared)
     place = f"{shared}/handover-{uuid4().hex}"
     try:
         yield place

@@ -23,7 +23,7 @@ from taxiway.open_runs import open_run
 from taxiway.parallel import side_by_side
 from taxiway.pipeline import assemble
 from taxiway.plots import draw_evaluation, draw_weights
-from taxiway.preparation import Split
+from taxiway.preparation import Split, Table
 from taxiway.progress import Progress
 from taxiway.reach import Watch
 from taxiway.recipes import CompiledRecipe
@@ -63,6 +63,8 @@ class Sweep:
     shared_tags : mapping of str to str
     datasets : sequence
         MLflow dataset inputs.
+    shared_metrics : mapping of str to float
+        What could not be read of the trips that every candidate was trained on.
     """
 
     client: MlflowClient
@@ -73,6 +75,7 @@ class Sweep:
     shared_params: Mapping[str, str]
     shared_tags: Mapping[str, str]
     datasets: Sequence[Any]
+    shared_metrics: Mapping[str, float]
 
     @classmethod
     @contextmanager
@@ -83,14 +86,14 @@ class Sweep:
         compiled: CompiledRecipe,
         split: Split,
         files: Sequence[MonthFiles],
-        rows: Mapping[str, int],
+        table: Table,
         search: Search,
         seed: int,
     ) -> Iterator[Sweep]:
         """Open the parent run of a training; it ends FINISHED, FAILED or KILLED, never RUNNING."""
         from taxiway.store import close_abandoned_runs, experiment_id
 
-        recipe = compiled.recipe
+        recipe, rows = compiled.recipe, table.rows
         experiment = experiment_id(client, settings, recipe.name)
         close_abandoned_runs(client, experiment)
         params = {
@@ -117,8 +120,9 @@ class Sweep:
         name = f"{recipe.name} sweep {time.strftime('%Y-%m-%d %H:%M')}"
         with open_run(client, experiment, tags=parent_tags, run_name=name) as run_id:
             client.log_inputs(run_id, datasets)
-            _log(client, run_id, params, {})
-            yield cls(client, settings, compiled, experiment, run_id, params, tags, datasets)
+            unreadable = _unreadable_metrics(table.unreadable)
+            _log(client, run_id, params, unreadable)
+            yield cls(client, settings, compiled, experiment, run_id, params, tags, datasets, unreadable)
 
     def record(
         self,
@@ -188,7 +192,7 @@ class Sweep:
         begun = int(candidate.started * 1000)
         with open_run(self.client, self.experiment_id, tags=dict(tags), run_name=name, start_time=begun) as run_id:
             params = {**self.shared_params, **{name: str(value) for name, value in candidate.named_params.items()}}
-            metrics = {**candidate.metrics, "fit_seconds": candidate.seconds}
+            metrics = {**candidate.metrics, **self.shared_metrics, "fit_seconds": candidate.seconds}
             _log(self.client, run_id, params, metrics)
             self.client.log_inputs(run_id, self.datasets)
             with private_folder(self.settings) as folder:
@@ -261,6 +265,12 @@ class _InputExample:
         ]
         signature = ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double", name="prediction")]))
         return cls(signature, pd.DataFrame(list(rows), columns=list(compiled.columns)) if rows else None)
+
+
+def _unreadable_metrics(unreadable: Mapping[str, int]) -> dict[str, float]:
+    """How many values could not be read, in all and of each column that has some."""
+    by_column = {f"unreadable_{column}": float(count) for column, count in unreadable.items()}
+    return {"unreadable_values": sum(by_column.values()), **by_column}
 
 
 def _run_name(candidate: Candidate, searched: str) -> str:

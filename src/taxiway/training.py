@@ -66,6 +66,8 @@ class Training:
         Usable rows, ``train`` and ``holdout``.
     rejected : mapping of str to int
         Unusable rows by the rule they break, training and holdout together.
+    unreadable : mapping of str to int
+        Values by column that stood in the files and could not be read: they are null.
     synthetic : bool
         Whether any of the trips are synthetic.
     seconds : float
@@ -80,6 +82,7 @@ class Training:
     leakage: tuple[FeatureAudit, ...]
     rows: Mapping[str, int]
     rejected: Mapping[str, int]
+    unreadable: Mapping[str, int]
     synthetic: bool
     seconds: float
 
@@ -181,6 +184,8 @@ class _Job:
             client, spark = _connect_both(self.settings, self.progress, sum(item.rows for item in files))
             with self._step("Preparing trips"):
                 table = Table.prepare(spark, self.compiled, self.split, files)
+            for note in table.notes:
+                self.progress.note(note)
             try:
                 return self._learn(client, table, files)
             finally:
@@ -189,7 +194,7 @@ class _Job:
     def _learn(self, client: Any, table: Table, files: Sequence[MonthFiles]) -> Training:
         from taxiway.tracking import Sweep
 
-        opened = Sweep.open(client, self.settings, self.compiled, self.split, files, table.rows, self.search, self.seed)
+        opened = Sweep.open(client, self.settings, self.compiled, self.split, files, table, self.search, self.seed)
         with opened as sweep:
             candidates = self._fit(table)
             with self._step("Evaluating candidates"):
@@ -212,6 +217,7 @@ class _Job:
             leakage=leakage,
             rows=table.rows,
             rejected=table.rejected,
+            unreadable=table.unreadable,
             synthetic=any(item.synthetic for item in files),
             seconds=time.monotonic() - self.began,
         )

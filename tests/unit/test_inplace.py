@@ -58,7 +58,7 @@ def here(folder: Path, *months: Month) -> tuple[MonthFiles, ...]:
 
 
 def identity(found: MonthFiles) -> dict[str, Any]:
-    names = ("month", "format", "columns", "rows", "size", "digest", "synthetic", "schemas")
+    names = ("month", "format", "rows", "size", "digest", "synthetic", "facts")
     return {name: getattr(found, name) for name in names}
 
 
@@ -82,7 +82,7 @@ def test_a_month_in_csv_is_read_whole_and_kept_nowhere(trips: Path, bucket: str,
 
     assert identity(there) == identity(copy)
     assert there.format == "csv"
-    assert there.schemas == (None,)
+    assert there.facts[0].csv is not None
 
 
 def test_a_month_of_several_files_is_found_in_its_folder(trips: Path, bucket: str, tmp_path: Path) -> None:

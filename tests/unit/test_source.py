@@ -77,8 +77,8 @@ def test_a_folder_is_read_in_place_in_the_order_asked(folder: Path, tmp_path: Pa
     assert found[1].size == (folder / "green_tripdata_2023-01.parquet").stat().st_size
     assert found[1].source == str(folder)
     assert (found[1].format, found[1].synthetic) == ("parquet", False)
-    assert found[1].columns["pickup_at"] == "lpep_pickup_datetime"
-    assert found[1].columns["airport_fee"] is None
+    assert found[1].facts[0].columns["pickup_at"] == ("lpep_pickup_datetime",)
+    assert found[1].facts[0].columns["airport_fee"] == ()
     assert not (tmp_path / "home").exists()
 
 
@@ -108,7 +108,7 @@ def test_csv_is_taken_where_there_is_no_parquet(tmp_path: Path) -> None:
     found = fetch([JANUARY], settings_for(tmp_path / "in", tmp_path))[0]
 
     assert (found.format, found.rows) == ("csv", 5)
-    assert found.columns["rate_code_id"] == "RatecodeID"
+    assert found.facts[0].columns["rate_code_id"] == ("RatecodeID",)
     write(tmp_path / "in", "green_tripdata_2023-01.parquet", trips(6))
     assert fetch([JANUARY], settings_for(tmp_path / "in", tmp_path))[0].format == "parquet"
 
@@ -255,7 +255,7 @@ def test_the_real_trips(real_trips: Path, tmp_path: Path) -> None:
 
     assert [item.rows for item in found] == [68_211, 64_809, 10_000]
     odd = fetch("green:2021-01..2021-02", settings_for(real_trips / "odd", tmp_path))
-    assert all(item.columns["pickup_zone_id"] == "PULocationID" for item in odd)
+    assert all(item.facts[0].columns["pickup_zone_id"] == ("PULocationID",) for item in odd)
     sample = fetch("yellow:2018-05", settings_for(real_trips / "odd", tmp_path))[0]
     assert (sample.format, sample.rows) == ("csv", 10_000)
 

@@ -71,7 +71,7 @@ def test_columns_and_types_are_those_of_the_real_file(
 def test_every_year_has_all_columns_that_the_table_of_layouts_requires(text: str) -> None:
     (month,) = parse_months(text)
     names = tlc_schema(month).names
-    assert match_columns(LAYOUTS[month.colour], names, text)["pickup_zone_id"] == "PULocationID"
+    assert match_columns(LAYOUTS[month.colour], names, text)["pickup_zone_id"] == ("PULocationID",)
     assert ("cbd_congestion_fee" in names) == (month.year == 2025)
 
 

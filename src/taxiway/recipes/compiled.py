@@ -57,6 +57,12 @@ class CompiledRecipe:
     label: str
     rules: tuple[CompiledRule, ...]
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """Every column that a feature, a rule or the label reads."""
+        texts = (*self.features.values(), self.label, *(rule.condition for rule in self.rules))
+        return frozenset(name for text in texts for name in sql.columns_in(text))
+
 
 def compile_recipe(recipe: Recipe) -> CompiledRecipe:
     """Check a recipe and write its expressions as Spark SQL.

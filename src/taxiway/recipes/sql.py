@@ -170,6 +170,11 @@ def columns_of(tree: exp.Expr) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column.name for column in tree.find_all(exp.Column, bfs=False)))
 
 
+def columns_in(compiled: str) -> tuple[str, ...]:
+    """The names that an expression reads which `to_spark` wrote."""
+    return columns_of(sqlglot.parse_one(compiled, dialect="spark"))
+
+
 def expand(tree: exp.Expr, definitions: Mapping[str, exp.Expr], where: str) -> exp.Expr:
     """Replace the names of features by what they stand for, until columns alone remain.
 

@@ -77,11 +77,11 @@ def parse_months(text: str | Sequence[str] | Sequence[Month], today: date | None
     >>> [str(month) for month in parse_months("green:2022-12..2023-01")]
     ['green:2022-12', 'green:2023-01']
     """
-    parts: list[str | Month] = list(text.split(",")) if isinstance(text, str) else list(text)
     months: dict[Month, None] = {}
-    for part in parts:
-        found = (part,) if isinstance(part, Month) else _parse_range(part.strip())
-        months.update(dict.fromkeys(found))
+    for item in (text,) if isinstance(text, str) else text:
+        parts = (item,) if isinstance(item, Month) else item.split(",")
+        for part in parts:
+            months.update(dict.fromkeys((part,) if isinstance(part, Month) else _parse_range(part.strip())))
     now = today or date.today()
     for month in months:
         if (month.year, month.month) > (now.year, now.month):

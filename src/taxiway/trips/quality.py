@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from taxiway.recipes import CompiledRule
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
 
 BROKEN_RULE = "rejected_by"
+NEARLY_ALL = 0.9
+"""Share of a month's trips that one rule may reject before it is worth a warning."""
+
 LONGEST_MILES = 30
 
 
@@ -36,6 +39,8 @@ class MonthSummary:
         Valid trips by weekday (7, Monday first) and hour (24) of pick-up.
     distances : tuple of int
         Valid trips by whole miles of distance, 0 to 30; the last one holds all longer trips.
+    unreadable : mapping of str to int
+        Values by column that stood in the files and could not be read: they are null.
     """
 
     colour: str
@@ -45,9 +50,26 @@ class MonthSummary:
     rejected: Mapping[str, int]
     pickups: tuple[tuple[int, ...], ...]
     distances: tuple[int, ...]
+    unreadable: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.colour}:{self.month}"
+
+
+def warn_of_rejections(month: str, rows: int, rejected: Mapping[str, int]) -> Iterator[str]:
+    """What is to be said of a rule that rejects nearly every trip of a month: the rule, or the month, is an odd one.
+
+    Parameters
+    ----------
+    month : str
+    rows : int
+        Trips of the month.
+    rejected : mapping of str to int
+        Trips by the rule that they break.
+    """
+    for rule, count in rejected.items():
+        if rows and count > NEARLY_ALL * rows:
+            yield f"{count:,} of {rows:,} trips of {month} break one rule, {rule}: does the month tell what it asks?"
 
 
 def broken_in_training(rules: Sequence[CompiledRule]) -> Column:

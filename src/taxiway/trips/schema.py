@@ -34,7 +34,7 @@ class Column:
     required : bool
         Whether a file without it is refused; otherwise the column is null.
     codes : mapping of str to str
-        Texts that stand for a code, lower case: ``{"cash": "2"}``.
+        Texts that stand for a code, lower case: ``{"cash": "2"}``. An empty code is a known text that has none: null.
     """
 
     name: str
@@ -87,8 +87,8 @@ _PAYMENT = MappingProxyType(
         **dict.fromkeys(("voided trip", "void"), "6"),
     }
 )
-# DDS, the third vendor of 2009 and 2010, never got a code of the TLC: it becomes null.
-_VENDOR = MappingProxyType({"cmt": "1", "vts": "2"})
+# DDS, the third vendor of 2009 and 2010, never got a code of the TLC.
+_VENDOR = MappingProxyType({"cmt": "1", "vts": "2", "dds": ""})
 
 TRIP_COLUMNS: tuple[Column, ...] = (
     Column("vendor_id", "int", ("VendorID", "vendor_name"), codes=_VENDOR),
@@ -150,8 +150,8 @@ GREEN = _tlc("green", (2013, 8))
 LAYOUTS: Mapping[str, Layout] = MappingProxyType({"yellow": YELLOW, "green": GREEN})
 
 
-def match_columns(layout: Layout, published: Iterable[str], where: str) -> dict[str, str | None]:
-    """Find the published name of every canonical column.
+def match_columns(layout: Layout, published: Iterable[str], where: str) -> dict[str, tuple[str, ...]]:
+    """Find the published names of every canonical column.
 
     Parameters
     ----------
@@ -164,8 +164,9 @@ def match_columns(layout: Layout, published: Iterable[str], where: str) -> dict[
 
     Returns
     -------
-    dict of str to str or None
-        Canonical name to published name; None where the file has no such column.
+    dict of str to tuple of str
+        Canonical name to published names, in the order of the file; none where the file has no such column, and
+        several where it has more than one for it.
 
     Raises
     ------
@@ -173,18 +174,11 @@ def match_columns(layout: Layout, published: Iterable[str], where: str) -> dict[
         A required column is missing; names it and the closest match among the file's columns.
     """
     names = list(published)
-    by_key: dict[str, str] = {}
-    for name in names:
-        by_key.setdefault(_key(name), name)
-    matches = {
-        column.name: next(
-            (by_key[_key(alias)] for alias in (column.name, *column.published_as) if _key(alias) in by_key), None
-        )
-        for column in layout.columns
-    }
-    missing = [column for column in layout.columns if column.required and matches[column.name] is None]
+    keys = {column.name: {_key(alias) for alias in (column.name, *column.published_as)} for column in layout.columns}
+    matches = {column: tuple(name for name in names if _key(name) in accepted) for column, accepted in keys.items()}
+    missing = [column for column in layout.columns if column.required and not matches[column.name]]
     if missing:
-        taken = {name for name in matches.values() if name}
+        taken = {name for found in matches.values() for name in found}
         free = [name for name in names if name not in taken]
         listed = ", ".join(f"{column.name} ({_closest(column, free)})" for column in missing)
         raise BadData(f"{where} lacks the columns {listed}", f"It has {', '.join(names) or 'no columns'}")

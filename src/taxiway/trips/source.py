@@ -189,7 +189,7 @@ def _find(month: Month, layout: Layout, folder: Path) -> MonthFiles:
     names = file_names(layout, month)
     try:
         _check_folder(folder)
-        paths = [folder / name for name in names if (folder / name).is_file()][:1]
+        paths = next((found for name in names if (found := _files_of(folder / name))), [])
         if not paths and layout.azure_folder:
             paths = sorted((folder / azure_folder(layout, month)).glob("*.parquet"))
     except PermissionError as error:
@@ -197,6 +197,13 @@ def _find(month: Month, layout: Layout, folder: Path) -> MonthFiles:
     if not paths:
         raise NotFound(f"{month} is not in the folder {folder}", f"It would be called {names[0]}; check --trips-source")
     return describe(month, layout, paths, str(folder))
+
+
+def _files_of(path: Path) -> list[Path]:
+    """A file, or those in a folder of its name, as Spark writes one."""
+    if path.is_dir():
+        return sorted(file for file in path.glob(f"*{path.suffix}") if not file.name.startswith(("_", ".")))
+    return [path] if path.is_file() else []
 
 
 def _requests(wanted: Mapping[Month, Layout], settings: Settings) -> list[Wanted]:

@@ -40,12 +40,20 @@ _ALARMING = "background-color: #fef3c7; color: #78350f; font-weight: bold"
 
 
 def trips_table(summaries: Sequence[MonthSummary]) -> Styler:
-    """One line for each month: trips read, usable and rejected, and the share that is usable."""
+    """One line for each month: trips read, usable and rejected, the usable share, and values that cannot be read."""
     rows = [
-        (str(month), month.rows, month.valid, month.rows - month.valid, month.valid / max(1, month.rows))
+        (
+            str(month),
+            month.rows,
+            month.valid,
+            month.rows - month.valid,
+            month.valid / max(1, month.rows),
+            sum(month.unreadable.values()),
+        )
         for month in summaries
     ]
-    return _table(rows, ["month", "rows", "valid", "rejected", "share valid"]).format("{:.1%}", subset=["share valid"])
+    columns = ["month", "rows", "valid", "rejected", "share valid", "unreadable values"]
+    return _table(rows, columns).format("{:.1%}", subset=["share valid"])
 
 
 def rejected_table(summaries: Sequence[MonthSummary]) -> Styler:

@@ -21,8 +21,8 @@ from taxiway.sharing import check_shared
 from taxiway.spark_paths import spark_path
 from taxiway.trips.checking import CheckedTrips, check_trips
 from taxiway.trips.findings import check_records, total
-from taxiway.trips.months import Month, parse_months
-from taxiway.trips.quality import broken_at_scoring, broken_in_training
+from taxiway.trips.months import Month, describe_months, parse_months
+from taxiway.trips.quality import broken_at_scoring, broken_in_training, warn_of_rejections
 from taxiway.trips.reading import layout_of
 from taxiway.trips.source import check_seen
 from taxiway.versions import Version, parse_model
@@ -197,6 +197,8 @@ class _Job:
         written = _read_back(used, self.staging, self.months, schema)
         counts = _Counts.of(written, used.recipe)
         check_records(str(self.staging.out), sum(item.rows for item in files), counts.rows)
+        for note in warn_of_rejections(describe_months(self.months), counts.rows, counts.unanswered):
+            self.progress.note(note)
         metrics = _judge(written, used.recipe, counts)
         self.progress.end(_JUDGING)
         for month in self.months:

@@ -93,7 +93,9 @@ def test_one_file_uses_one_way_to_write_times(spark: SparkSession, tmp_path: Pat
     (found,) = checked.unreadable
     assert (found.column, found.count, found.present, found.sample) == ("pickup_at", 1, 200, "05/10/2018 20:00")
     assert values(checked, "pickup_at").count(None) == 1
-    assert checked.notes == (f"1 values of pickup_at could not be read, such as '05/10/2018 20:00' in {tmp_path / CSV}",)
+    assert checked.notes == (
+        f"1 values of pickup_at could not be read, such as '05/10/2018 20:00' in {tmp_path / CSV}",
+    )
     write_csv(tmp_path, *[TRIP] * 97, *[odd] * 3)
     with pytest.raises(BadData, match=r"3 of 100 values of tpep_pickup_datetime cannot be read, such as '05/10"):
         check(spark, tmp_path)
@@ -153,7 +155,9 @@ def test_two_columns_for_one_are_joined_or_refused(spark: SparkSession, tmp_path
         if kind == "parquet":
             write(tmp_path, 3, airport_fee=pa.array(first), Airport_fee=pa.array(second, pa.float64()))
             return
-        cells = [",".join("" if value is None else str(value) for value in pair) for pair in zip(first, second)]
+        cells = [
+            ",".join("" if value is None else str(value) for value in pair) for pair in zip(first, second, strict=True)
+        ]
         write_csv(tmp_path, *(f"{TRIP},{cell}" for cell in cells), header=f"{HEADER},airport_fee,Airport_fee")
 
     make([1.25, None, None], [None, 1.75, None])
@@ -264,7 +268,9 @@ def test_rows_that_come_back_are_compared_with_what_the_file_says(spark: SparkSe
     settings = load_settings({"home": tmp_path / "home", "trips_source": tmp_path}, {}, tmp_path)
     files = fetch("yellow:2018-05..2018-06", settings)
     write(tmp_path, 4)
-    with pytest.raises(BadData, match=rf"{PARQUET} holds 5 trips, and 4 were read. The file is damaged, or was changed"):
+    with pytest.raises(
+        BadData, match=rf"{PARQUET} holds 5 trips, and 4 were read. The file is damaged, or was changed"
+    ):
         check_trips(spark, files)
     write(tmp_path, 5)
     write_csv(tmp_path, TRIP, name="yellow_tripdata_2018-06.csv")

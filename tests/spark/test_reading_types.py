@@ -216,7 +216,7 @@ def test_compressions(spark: SparkSession, tmp_path: Path, codec: str) -> None:
 def test_a_compression_that_spark_lacks_is_named(tmp_path: Path) -> None:
     file = write(tmp_path)
     pq.write_table(pq.read_table(file), file, compression="brotli")
-    with pytest.raises(BadData, match="is compressed with brotli, which Spark cannot read. Write it again"):
+    with pytest.raises(BadData, match=r"is compressed with brotli, which Spark cannot read\. Write it again"):
         read_facts(file, GREEN, str(file))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from taxiway.leakage import FeatureAudit
@@ -25,7 +27,10 @@ def summary(month: str, valid: int, **rejected: int) -> MonthSummary:
     )
 
 
-SUMMARIES = (summary("2018-01", 97, passengers=2, fare=1), summary("2018-02", 50, fare=50))
+SUMMARIES = (
+    summary("2018-01", 97, passengers=2, fare=1),
+    replace(summary("2018-02", 50, fare=50), unreadable={"fare_amount": 1, "pickup_at": 1}),
+)
 
 
 def test_a_task_under_way_says_how_far_it_is_and_a_finished_one_how_long_it_took(
@@ -46,7 +51,8 @@ def test_a_task_under_way_says_how_far_it_is_and_a_finished_one_how_long_it_took
 
 def test_months_are_counted_and_rejected_trips_are_summed_by_rule() -> None:
     trips = trips_table(SUMMARIES).data
-    assert trips.loc["yellow:2018-02"].to_dict() == {"rows": 100, "valid": 50, "rejected": 50, "share valid": 0.5}
+    expected = {"rows": 100, "valid": 50, "rejected": 50, "share valid": 0.5, "unreadable values": 2}
+    assert trips.loc["yellow:2018-02"].to_dict() == expected
     rejected = rejected_table(SUMMARIES).data
     assert list(rejected.index) == ["fare", "passengers"]
     assert rejected.loc["fare"].to_dict() == {"all": 51, "2018-01": 1, "2018-02": 50}

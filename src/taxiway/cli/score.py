@@ -56,6 +56,7 @@ def document(scoring: Scoring) -> dict[str, Any]:
         "rows": scoring.rows,
         "answered": scoring.answered,
         "unanswered": dict(scoring.unanswered),
+        "unreadable": dict(scoring.unreadable),
         "metric": scoring.metric,
         "metrics": dict(scoring.metrics) if scoring.metrics is not None else None,
         "judged": scoring.judged,
@@ -69,6 +70,7 @@ def document(scoring: Scoring) -> dict[str, Any]:
 def print_scoring(scoring: Scoring) -> None:
     """Show what a scoring did, and its metrics beside those at training."""
     from taxiway.cli.output import print_table, say
+    from taxiway.cli.train import print_unreadable
     from taxiway.trips.months import describe_months
 
     kind = " synthetic" if scoring.synthetic else ""
@@ -77,6 +79,7 @@ def print_scoring(scoring: Scoring) -> None:
     if scoring.unanswered:
         say(f"{scoring.rows - scoring.answered:,} of them are kept without an answer, by the rule that they break:")
         print_table("Without an answer", ("rule", "trips"), list(scoring.unanswered.items()))
+    print_unreadable(scoring.unreadable)
     if scoring.metrics is None:
         say("No metrics: these months do not tell what happened, or the same happened on every trip.", style="yellow")
     else:

@@ -125,6 +125,7 @@ def document(training: Training) -> dict[str, Any]:
         "metric": training.metric,
         "rows": dict(training.rows),
         "rejected": dict(training.rejected),
+        "unreadable": dict(training.unreadable),
         "synthetic": training.synthetic,
         "seconds": training.seconds,
         "runs": [
@@ -145,10 +146,21 @@ def _print(training: Training, options: str) -> None:
         f"{training.recipe}: learned from {training.rows['train']:,}{made_up} trips, "
         f"judged on {training.rows['holdout']:,} later ones, in {training.seconds:.0f} s."
     )
+    print_unreadable(training.unreadable)
     print_runs(training)
     print_leakage(training.leakage, training.metric.removeprefix("holdout_"))
     name = f"{training.recipe}{options}"
     say(f"Next: taxiway compare {name}  or  taxiway register {name}")
+
+
+def print_unreadable(unreadable: Mapping[str, int]) -> None:
+    """Show how many values stood in the files and could not be read; nothing where all could."""
+    from taxiway.cli.output import print_table
+
+    if unreadable:
+        print_table(
+            "Values that could not be read, and are unknown to the model", ("column", "values"), [*unreadable.items()]
+        )
 
 
 def print_runs(training: Training) -> None:

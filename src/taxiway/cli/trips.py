@@ -73,6 +73,7 @@ def document(summary: MonthSummary) -> dict[str, Any]:
         "rows": summary.rows,
         "valid": summary.valid,
         "rejected": dict(summary.rejected),
+        "unreadable": dict(summary.unreadable),
         "pickups": [list(hours) for hours in summary.pickups],
         "distances": list(summary.distances),
     }
@@ -100,6 +101,10 @@ def _print(summaries: Sequence[MonthSummary]) -> None:
     if rules:
         by_rule = [(rule, *(summary.rejected.get(rule, 0) for summary in summaries)) for rule in rules]
         print_table("Rejected, by the first rule a trip breaks", ("rule", *map(str, summaries)), by_rule)
+    columns = list(dict.fromkeys(column for summary in summaries for column in summary.unreadable))
+    if columns:
+        by_column = [(column, *(summary.unreadable.get(column, 0) for summary in summaries)) for column in columns]
+        print_table("Values that could not be read", ("column", *map(str, summaries)), by_column)
     for line in picture(summaries):
         say(line)
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
 from typing import TypeVar
@@ -72,6 +73,11 @@ class Wanted:
     def kept_parts(self) -> Path:
         """Where a month of several files is kept."""
         return self.folder / f"{self.month.colour}_{self.month.label}"
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders at the source that may hold the month as several files: one of a file's name is what Spark writes."""
+        return tuple(name for name in (*self.names, self.parts_folder) if name)
 
     @property
     def lock(self) -> Path:
@@ -261,9 +267,8 @@ class _Worker:
         return any(self._fetch_file(name, wanted.folder / name, wanted.layout) for name in wanted.names)
 
     def _fetch_parts(self, wanted: Wanted) -> bool:
-        if not wanted.parts_folder:
-            return False
-        names = self._persist(lambda: self.remote.names_in(wanted.parts_folder), wanted.parts_folder)
+        listed = (self._persist(partial(self.remote.names_in, folder), folder) for folder in wanted.folders)
+        names: list[str] = next(filter(None, listed), [])
         if not names:
             return False
         # Parts of different months may have the same name; here each file's name says its month.

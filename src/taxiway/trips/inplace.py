@@ -55,7 +55,7 @@ def _find(remote: StoreRemote, item: Wanted) -> MonthFiles:
                 return _describe(remote, item, [name])
             except Missing:
                 continue
-        parts = remote.names_in(item.parts_folder) if item.parts_folder else []
+        parts: list[str] = next(filter(None, map(remote.names_in, item.folders)), [])
         if not parts:
             raise NotFound(
                 f"{item.month} is not in {remote.shown}", f"It would be called {item.names[0]}; check --trips-source"

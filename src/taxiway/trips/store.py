@@ -106,7 +106,8 @@ class StoreRemote(Remote):
         except Missing:
             return []
         names = sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
-        return [f"{folder}/{name}" for name in names if name.lower().endswith(".parquet")]
+        parts = (name for name in names if name.lower().endswith(".parquet") and not name.startswith(("_", ".")))
+        return [f"{folder}/{name}" for name in parts]
 
     def _info(self, path: str) -> dict[str, Any]:
         known: dict[str, Any] = self._call(self._files.info, path)

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from taxiway.errors import MachineError, TaxiwayError, Unreachable, UsageError
+from taxiway.folders import expanded
+from taxiway.java_faults import NO_CLIENT_REMEDY, chain_of, java_fault
 from taxiway.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def place_of(text: str | Path) -> Path | str:
     's3a://trips/predictions'
     """
     if isinstance(text, Path) or "://" not in text:
-        return Path(text).expanduser().absolute()
+        return expanded(text)
     folder = _local_folder(text)
     if folder is not None:
         return folder

@@ -1,7 +1,8 @@
-"""The Spark session: the one place where a JVM is started."""
+"""The Spark session: the one place where a JVM is kept running."""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -11,8 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taxiway.errors import MachineError, Unreachable
+from taxiway import launch
+from taxiway.errors import MachineError, TaxiwayError, Unreachable, UsageError
 from taxiway.java import Java, ensure_java
+from taxiway.java_faults import java_fault, java_words
 from taxiway.settings import Settings
 from taxiway.sharing import S3_SCHEMES, check_spark_reaches, master, on_cluster, place_of
 
@@ -76,7 +79,6 @@ def spark_session(settings: Settings, progress: Progress | None = None, rows: in
     java = ensure_java(settings, progress)
     configuration = session_configuration(settings, rows, class_archive(java))
     if not on_cluster(settings):
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         return _start(configuration, settings, java)
     return _start_on_cluster(configuration, settings, java)
 
@@ -122,7 +124,7 @@ def session_configuration(settings: Settings, rows: int | None = None, archive: 
         "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
         "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
         "spark.local.dir": str(settings.home / "spark" / "local"),
-        "spark.driver.extraJavaOptions": " ".join(_java_options(rows, archive)),
+        "spark.driver.extraJavaOptions": launch.quoted(_java_options(rows, archive)),
         **dict(_s3_client(os.environ)),
     }
     if on_cluster(settings):
@@ -131,7 +133,7 @@ def session_configuration(settings: Settings, rows: int | None = None, archive: 
         # looked at here: it wrote under a name of its own.
         chosen["spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version"] = "2"
     if "spark.driver.memory" not in settings.spark:
-        chosen["spark.driver.memory"] = f"{_heap() // 1_000_000}m"
+        chosen["spark.driver.memory"] = os.environ.get("SPARK_DRIVER_MEMORY") or f"{_heap() // 1_000_000}m"
     return {**chosen, **settings.spark}
 
 
@@ -153,13 +155,16 @@ def _s3_client(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _java_options(rows: int | None, archive: Path | None) -> Iterator[str]:
-    yield from ("-XX:+UseParallelGC", "-XX:-UsePerfData")
+    # Java does not start with two collectors.
+    if not launch.names_collector(launch.java_texts(os.environ)):
+        yield "-XX:+UseParallelGC"
+    yield "-XX:-UsePerfData"
     # Seen with Java 17 and Spark 4.3: with its quick compiler alone the JVM starts a small job twice
     # as fast, and takes 2.5 times as long for a fit on millions of rows.
     if rows is not None and rows < _SHORT_JOB:
         yield "-XX:TieredStopAtLevel=1"
     # One that does not fit this Java any more is passed over by the JVM, which says so in the log.
-    if archive is not None and archive.is_file() and " " not in str(archive):
+    if archive is not None and archive.is_file():
         yield f"-XX:SharedArchiveFile={archive}"
 
 
@@ -185,30 +190,91 @@ def _heap() -> int:
     return min(_MOST_HEAP, free // 2)
 
 
-def _start(configuration: Mapping[str, str], settings: Settings, java: Java) -> SparkSession:
+def _start(
+    configuration: Mapping[str, str], settings: Settings, java: Java, own_files: Path | None = None
+) -> SparkSession:
     from pyspark import SparkConf, SparkContext
-    from pyspark.errors import PySparkRuntimeError
-    from pyspark.java_gateway import launch_gateway
+    from pyspark.logger import PySparkLogger
     from pyspark.sql import SparkSession
 
-    os.environ["JAVA_HOME"] = str(java.home)
+    environment = _environment(settings, java)
+    if own_files is not None:
+        environment.setdefault("SPARK_LOCAL_DIRS", str(own_files))
+    gateway = _gateway(configuration, settings, environment)
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        # They write an exception that is raised anyway to standard error, as JSON.
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL + 1)
+    try:
+        if not launch.user_name():
+            # Hadoop asks the system for the user's name and ends where there is none.
+            users = gateway.jvm.org.apache.hadoop.security.UserGroupInformation
+            users.setLoginUser(users.createRemoteUser(launch.nameless()))
+        conf = SparkConf(loadDefaults=False, _jvm=gateway.jvm)
+        conf.setAll(list(configuration.items()))
+        return SparkSession(SparkContext(gateway=gateway, conf=conf))
+    except Exception as error:
+        raise _not_begun(error, settings) from error
+
+
+def _environment(settings: Settings, java: Java) -> dict[str, str]:
+    environment = launch.launch_environment(
+        os.environ, launch.spark_folder(), java.home, local=not on_cluster(settings), chosen=settings.spark
+    )
+    own = launch.quoted(launch.own_options(settings, environment))
+    if own:
+        environment["SPARK_SUBMIT_OPTS"] = f"{environment.get('SPARK_SUBMIT_OPTS', '')} {own}".strip()
+    return environment
+
+
+def _gateway(configuration: Mapping[str, str], settings: Settings, environment: Mapping[str, str]) -> Any:
+    """Start a JVM, and connect to it."""
+    from py4j.protocol import Py4JError
+    from pyspark import SparkConf
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.java_gateway import launch_gateway
+
     log = settings.home / "logs" / LOG_FILE
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         stream = log.open("ab")
     except OSError as error:
         raise MachineError(f"{settings.home} cannot be written: {error.strerror}", "Set TAXIWAY_HOME") from error
-    launch = SparkConf(loadDefaults=False)
-    launch.setAll([(key, value) for key, value in configuration.items() if key.startswith(_AT_LAUNCH)])
-    with stream:
+    before_launch = SparkConf(loadDefaults=False)
+    before_launch.setAll([(key, value) for key, value in configuration.items() if key.startswith(_AT_LAUNCH)])
+    with stream, launch.as_environment(environment):
+        began = stream.seek(0, os.SEEK_END)
         try:
             # What the JVM writes belongs into a log, not between our progress bars.
-            gateway = launch_gateway(launch, {"stdout": stream, "stderr": stream})
-        except (PySparkRuntimeError, OSError) as error:
-            raise MachineError("Spark did not start", f"{_last_words(log)}See {log}") from error
-    conf = SparkConf(loadDefaults=False, _jvm=gateway.jvm)
-    conf.setAll(list(configuration.items()))
-    return SparkSession(SparkContext(gateway=gateway, conf=conf))
+            return launch_gateway(before_launch, {"stdout": stream, "stderr": stream})
+        except (PySparkRuntimeError, Py4JError, OSError, ValueError, KeyError) as error:
+            if "PYSPARK_GATEWAY_PORT" in environment:
+                raise MachineError(
+                    "PYSPARK_GATEWAY_PORT names a Spark that cannot be used", "Unset it, unless spark-submit has set it"
+                ) from error
+            raise _not_started(log, began, environment) from error
+
+
+def _not_started(log: Path, began: int, environment: Mapping[str, str]) -> TaxiwayError:
+    """Why Spark did not start, from what has been written since."""
+    with log.open("rb") as file:
+        file.seek(began)
+        said = file.read().decode(errors="replace")
+    lines = [line.strip() for line in said.splitlines() if "Exception" in line or "rror" in line]
+    known = launch.refusal(said, environment)
+    if known is not None and "Exception in thread" not in said:
+        return known
+    reason = lines[0].removeprefix('Exception in thread "main" ')[:200].rstrip(".") if lines else ""
+    return MachineError(f"Spark did not start{f' ({reason})' if reason else ''}", f"See {log}")
+
+
+def _not_begun(error: Exception, settings: Settings) -> TaxiwayError:
+    """Why a JVM that has started made no session."""
+    if fault := java_fault(error):
+        return fault
+    reason = java_words(error) or str(error).partition("\n")[0]
+    if reason.startswith(("NumberFormatException", "IllegalArgumentException", "SparkIllegalArgumentException")):
+        return UsageError(f"Spark does not take its settings ({reason})", "taxiway settings says where each comes from")
+    return MachineError(f"Spark did not start ({reason})", f"See {settings.home / 'logs' / LOG_FILE}")
 
 
 def _start_on_cluster(configuration: dict[str, str], settings: Settings, java: Java) -> SparkSession:
@@ -218,8 +284,7 @@ def _start_on_cluster(configuration: dict[str, str], settings: Settings, java: J
     if here and "SPARK_LOCAL_IP" not in os.environ:
         configuration = {"spark.driver.host": here, **configuration}
     # The driver's own folder, as a variable: as a setting it would be the executors' as well.
-    os.environ.setdefault("SPARK_LOCAL_DIRS", str(settings.home / "spark" / "local"))
-    spark = _start(configuration, settings, java)
+    spark = _start(configuration, settings, java, settings.home / "spark" / "local")
     try:
         if configuration.get("spark.dynamicAllocation.enabled") != "true":
             _await_executor(spark, place)
@@ -265,7 +330,3 @@ def _await_executor(spark: SparkSession, place: str) -> None:
             )
         time.sleep(0.1)  # between two questions: PySpark has no event for an executor that has come
 
-
-def _last_words(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if "rror" in line or "nvalid" in line]
-    return f"{lines[-1].strip()[:200]}. " if lines else ""

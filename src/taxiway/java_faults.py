@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 NO_CLIENT_REMEDY = "Add it with --spark spark.jars.packages=org.apache.hadoop:hadoop-aws:3.5.0"
 MEMORY_REMEDY = "Give it more with --spark spark.driver.memory=8g, or use fewer months"
 DISK_REMEDY = "Free some space, or point TAXIWAY_HOME and --out elsewhere"
+_ANOTHER_FOLDER = "Name a folder on another disk: JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=…"
 
 _LONGEST_CHAIN = 20
 _DEEPER = re.compile(r"(?:Caused by: |\): )((?:[a-z]\w*\.)+[A-Z][\w$]*(?:Exception|Error|Failure)\w*)(?:: ([^\n]*))?")
@@ -34,12 +35,18 @@ _NATIVE = ("UnsatisfiedLinkError", "xerial.snappy", "luben.zstd", "SnappyError",
 _DISK = ("No space left on device", "Disk quota exceeded", "Not enough space", "DiskOutOfSpace")
 _MEMORY = ("OutOfMemory", "GC overhead limit exceeded", "Unable to acquire", "Java heap space")
 _FORBIDDEN = ("Permission denied", "AccessControlException", "AccessDeniedException", "Operation not permitted")
-_READ_ONLY = ("Read-only file system", "Mkdirs failed to create", "Unable to create directory", "Failed to create a temp")
+_READ_ONLY = (
+    "Read-only file system",
+    "Mkdirs failed to create",
+    "Unable to create directory",
+    "Failed to create a temp",
+)
 _NO_CLIENT = ("No FileSystem for scheme", "UnsupportedFileSystemException", "FileSystem not found")
 _NETWORK = re.compile(
     r"\bjava\.net\.(?:Connect|UnknownHost|NoRouteToHost|SocketTimeout|Socket)Exception|UnresolvedAddressException|"
     r"software\.amazon\.awssdk\.\S*Exception|AWS\w*IOException|ConnectTimeoutException"
 )
+_PACKAGE = re.compile(r"unresolved dependency: ([^\],]+)")
 _SETTING = re.compile(
     r"Could not parse Master URL|INVALID_CONF_VALUE|should be \w+, but was|CONFIG_(?:TYPE|REQUIREMENT)|"
     r"is not (?:a )?valid (?:spark|config)|Invalid Spark URL|Failed to parse byte string|Failed to parse time string"
@@ -130,6 +137,17 @@ def chain_of(error: BaseException) -> tuple[Thrown, ...]:
     return tuple(found)
 
 
+def told(text: str) -> tuple[Thrown, ...]:
+    """The chain that a program wrote to its log when an exception ended it; empty when none did."""
+    found = re.search(
+        r'^(?:Exception in thread "[^"]*" |Error: )((?:[a-z]\w*\.)+[A-Z][\w$]*)(?:: ([^\n]*))?', text, re.M
+    )
+    if found is None:
+        return ()
+    causes = [Thrown(match[1], match[2] or "") for match in _DEEPER.finditer(text[found.end() :])]
+    return (Thrown(found[1], found[2] or ""), *causes)
+
+
 def unfolded(chain: Sequence[Thrown]) -> tuple[Thrown, ...]:
     """A chain with the causes that are only told in a message: what comes from an executor has no others."""
     told = [Thrown(match[1], match[2] or "") for item in chain for match in _DEEPER.finditer(item.message)]
@@ -153,10 +171,10 @@ def judge(chain: Sequence[Thrown]) -> TaxiwayError | None:
     whole = unfolded(chain)
     text = "\n".join(f"{item.kind}: {item.message}" for item in whole)
     # What stops a machine comes before the file that it happened to be at.
-    for decide in (_machine, _codec, _reading, _place, _network, _setting):
+    for decide in (_machine, _codec, _reading, _place, _network):
         if fault := decide(whole, text):
             return fault
-    return None
+    return _setting(whole)
 
 
 def readable(address: str) -> str:
@@ -177,33 +195,30 @@ def _machine(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
     if any(sign in text for sign in _DISK):
         return MachineError("The disk is full", DISK_REMEDY)
     if "unable to create native thread" in text:
-        return MachineError("The system lets Spark start no more threads", "Raise the limit (ulimit -u), or use fewer cores")
+        return MachineError(
+            "The system lets Spark start no more threads", "Raise the limit (ulimit -u), or use fewer cores"
+        )
     if any(sign in text for sign in _MEMORY):
         return MachineError("Spark ran out of memory", MEMORY_REMEDY)
     if any(sign in text for sign in _NATIVE):
         return _native(whole)
     if "LoginException" in text or "KerberosAuthException" in text:
         return MachineError(
-            f"Spark does not learn which user runs it ({whole[-1].words})", "Run it as a user with a name in /etc/passwd"
+            f"Spark does not learn which user runs it ({whole[-1].words})",
+            "Run it as a user with a name in /etc/passwd",
         )
     return None
 
 
 def _native(whole: Sequence[Thrown]) -> TaxiwayError:
-    told = next((item for item in whole if _LIBRARY.search(item.message)), None)
-    if told is None:
-        return MachineError(
-            f"Spark cannot load its decompressors ({whole[-1].words})",
-            "Give Java a temporary folder on a disk that is not mounted with noexec: JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=…",
-        )
-    folder = re.search(_LIBRARY, told.message)
-    place = folder[1] if folder else ""
-    if "failed to map segment" in told.message or "Operation not permitted" in told.message:
-        return MachineError(
-            f"Spark cannot load its decompressors from {place}, which is mounted with noexec",
-            "Name a folder on another disk: JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=…",
-        )
-    return MachineError(f"Spark cannot load its decompressors ({told.message.rpartition(': ')[2][:200]})", "Use a system with glibc")
+    what = "Spark cannot load its decompressors"
+    for item in whole:
+        if (found := _LIBRARY.search(item.message)) is None:
+            continue
+        if any(sign in item.message for sign in ("failed to map segment", "Operation not permitted")):
+            return MachineError(f"{what} from {found[1]}, which is mounted with noexec", _ANOTHER_FOLDER)
+        return MachineError(f"{what} ({item.message.rpartition(': ')[2][:200]})", "Use a system with glibc")
+    return MachineError(f"{what} ({whole[-1].words})", _ANOTHER_FOLDER)
 
 
 def _codec(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
@@ -216,9 +231,7 @@ def _codec(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
         return BadData(
             f"{place} is compressed with {codec}, which Spark cannot read", "Write it again with snappy, gzip or zstd"
         )
-    return UsageError(
-        f"Spark cannot write with the compression {codec}", "Correct spark.sql.parquet.compression.codec"
-    )
+    return UsageError(f"Spark cannot write with the compression {codec}", "Correct spark.sql.parquet.compression.codec")
 
 
 def _reading(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
@@ -230,7 +243,9 @@ def _reading(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
     if any(sign in text for sign in _FORBIDDEN):
         return MachineError(f"{place} cannot be read: you have no permission", "Change its permissions")
     if _NETWORK.search(text):
-        return Unreachable(f"{place} cannot be read just now ({whole[-1].words})", "Run it again; taxiway doctor checks it")
+        return Unreachable(
+            f"{place} cannot be read just now ({whole[-1].words})", "Run it again; taxiway doctor checks it"
+        )
     # The file is named once, and a reader's own message names it again.
     reason = re.sub(rf"\s*(?:{_ADDRESS})(?=[ .,]|$)", " it", whole[-1].words).strip()
     return BadData(f"{place} cannot be read ({reason})", "It is damaged: fetch it again, or leave this month out")
@@ -243,7 +258,11 @@ def _place(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
     told = next((item for item in whole if any(sign in str(item) for sign in (*_FORBIDDEN, *_READ_ONLY))), None)
     if told is not None:
         place = _named(told.message) or "A folder"
-        return MachineError(f"{place} cannot be used ({told.words})", "Choose another folder, or change its permissions")
+        if "://" in place:
+            return Unreachable(f"{place} does not let Spark in ({told.words})", "Check the key, also on the workers")
+        return MachineError(
+            f"{place} cannot be used ({told.words})", "Choose another folder, or change its permissions"
+        )
     gone = next((item for item in whole if "PATH_NOT_FOUND" in item.message or "FileNotFound" in item.kind), None)
     if gone is not None:
         return NotFound(f"{_named(gone.message) or 'A file'} is not there", "Correct the path, or run it again")
@@ -252,17 +271,26 @@ def _place(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
 
 def _network(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
     if "java.net.BindException" in text:
-        return MachineError(f"Spark cannot open a port ({whole[-1].words})", "Correct SPARK_LOCAL_IP or spark.driver.port")
+        return MachineError(
+            f"Spark cannot open a port ({whole[-1].words})", "Correct SPARK_LOCAL_IP or spark.driver.port"
+        )
+    if package := _PACKAGE.search(text):
+        name = package[1].replace("#", ":").replace(";", ":")
+        return Unreachable(f"Spark cannot download {name}", "Correct spark.jars.packages, or look at the network")
     if not _NETWORK.search(text):
         return None
-    return Unreachable(f"Spark lost a connection ({whole[-1].words})", "Run it again; taxiway doctor checks what it needs")
+    return Unreachable(
+        f"Spark lost a connection ({whole[-1].words})", "Run it again; taxiway doctor checks what it needs"
+    )
 
 
-def _setting(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
+def _setting(whole: Sequence[Thrown]) -> TaxiwayError | None:
     told = next((item for item in whole if _SETTING.search(item.message)), None)
     if told is None:
         return None
-    return UsageError(f"Spark does not take a setting ({told.words})", "Correct it; taxiway settings says where it comes from")
+    return UsageError(
+        f"Spark does not take a setting ({told.words})", "Correct it; taxiway settings says where it comes from"
+    )
 
 
 def _file_read(whole: Sequence[Thrown]) -> str:

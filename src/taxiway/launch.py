@@ -18,7 +18,13 @@ from taxiway.settings import Settings
 JAVA_VARIABLES = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "SPARK_SUBMIT_OPTS", "_JAVA_OPTIONS")
 """Variables that hold options for Java; where two say different things, the later one is obeyed."""
 
-LEFT_OUT = ("PYSPARK_SUBMIT_ARGS", "SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_PREPEND_CLASSES", "SPARK_TESTING")
+LEFT_OUT = (
+    "PYSPARK_SUBMIT_ARGS",
+    "SPARK_REMOTE",
+    "SPARK_CONNECT_MODE_ENABLED",
+    "SPARK_PREPEND_CLASSES",
+    "SPARK_TESTING",
+)
 """Variables that would start another Spark than the settings describe."""
 
 OF_CLUSTERS = ("SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST_CLASSPATH")
@@ -27,14 +33,15 @@ OF_CLUSTERS = ("SPARK_CONF_DIR", "HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_DIST
 _EMPTY_IS_UNSET = ("SPARK_", "PYSPARK_", "HADOOP_", "YARN_", "JAVA_", "JDK_JAVA_", "_JAVA_")
 _COLLECTOR = re.compile(r"-XX:\+Use\w+GC\b")
 _TEMPORARY = re.compile(r"-Djava\.io\.tmpdir=(\S+)")
+_FIRST_HEAP = re.compile(r"-Xms|-XX:InitialHeapSize")
 _LOCALES = ("C.UTF-8", "C.utf8", "en_US.UTF-8")
 _EVERY_CATEGORY = 0x3F
 _ENVIRONMENT = threading.Lock()
 
 # What a JVM says when it does not start, before the words "Could not create the Java Virtual Machine".
 _SAYS_WHY = re.compile(
-    r"Unrecognized|Improperly specified|Invalid |Multiple garbage|larger than|Could not |could not |Cannot |"
-    r"not allowed|Error opening|Conflicting|must be|too (?:small|large)|Exception|[Ff]ailed|[Uu]nable",
+    r"Unrecognized|Improperly specified|Invalid |Multiple garbage|larger value|Could not |could not |Cannot |"
+    r"[Nn]ot allowed|Error opening|Conflicting|must be|too (?:small|large)|Exception|[Ff]ailed|[Uu]nable",
 )
 _SAYS_NOTHING = ("Error: Could not create the Java Virtual Machine", "Error: A fatal exception", "agent library failed")
 
@@ -73,6 +80,9 @@ def launch_environment(
     own = bool(named) and Path(named).resolve() == spark_home.resolve()
     seen["SPARK_HOME"] = named if own else str(spark_home)
     seen["JAVA_HOME"] = str(java_home)
+    if any(_FIRST_HEAP.search(text) for text in java_texts(seen)):
+        # Spark's launcher is a small JVM of its own, and no smaller than these options say.
+        seen["SPARK_LAUNCHER_OPTS"] = f"{seen.get('SPARK_LAUNCHER_OPTS', '')} -Xms8m".strip()
     if local:
         seen.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     # Java reads and writes names of files in the locale's encoding, and says what the system says in its language.
@@ -172,7 +182,10 @@ def _temporary_folder(settings: Settings, environment: Mapping[str, str]) -> Pat
 
     Spark unpacks its decompressors into it. An option in the user's variables names another one than `/tmp`.
     """
-    named = [match for text in java_texts(environment) for match in _TEMPORARY.findall(text)]
+    # These two win over what is added here: the settings' options come later on the command line.
+    final = {"spark.driver.extraJavaOptions": settings.spark.get("spark.driver.extraJavaOptions", "")}
+    final["_JAVA_OPTIONS"] = environment.get("_JAVA_OPTIONS", "")
+    named = [match for text in (*java_texts(environment), *final.values()) for match in _TEMPORARY.findall(text)]
     theirs = named[-1].strip("\"'") if named else "/tmp"  # noqa: S108  # what Java takes on Linux, whatever TMPDIR says
     if sys.platform != "linux" or _loads_libraries(Path(theirs)):
         return None
@@ -181,16 +194,15 @@ def _temporary_folder(settings: Settings, environment: Mapping[str, str]) -> Pat
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise MachineError(f"{settings.home} cannot be written: {error.strerror}", "Set TAXIWAY_HOME") from error
-    # Only the last of the variables wins over what is put on a command line.
-    fixed = _TEMPORARY.search(environment.get("_JAVA_OPTIONS", ""))
-    if fixed or not _loads_libraries(folder):
-        raise MachineError(
-            f"Spark cannot load its decompressors from {theirs}, which cannot be written or is mounted with noexec",
-            "Take -Djava.io.tmpdir out of _JAVA_OPTIONS"
-            if fixed
-            else "Set TAXIWAY_HOME to a folder on a disk that is mounted with exec",
-        )
-    return folder
+    fixed = [name for name, text in final.items() if _TEMPORARY.search(text)]
+    if not fixed and _loads_libraries(folder):
+        return folder
+    raise MachineError(
+        f"Spark cannot load its decompressors from {theirs}, which cannot be written or is mounted with noexec",
+        f"Take -Djava.io.tmpdir out of {fixed[-1]}"
+        if fixed
+        else "Set TAXIWAY_HOME to a folder on a disk that is mounted with exec",
+    )
 
 
 def _loads_libraries(folder: Path) -> bool:
@@ -234,8 +246,12 @@ def refusal(said: str, environment: Mapping[str, str]) -> MachineError | UsageEr
     if not told:
         return None
     reason = told[0].removeprefix("Error: ").rstrip(".")[:200]
+    if "maximum heap size: " in reason:
+        return UsageError(f"Java does not start ({reason})", "Correct spark.driver.memory, or SPARK_DRIVER_MEMORY")
     if "reserve enough space" in reason or "insufficient memory" in reason:
         return MachineError(f"Java does not get the memory that it asks for ({reason})", "Close other programs")
+    if reason.startswith("Not allowed"):
+        return UsageError(f"Spark does not take a setting ({reason})", "taxiway settings says where it comes from")
     guilty = _holder(reason, environment)
     if guilty:
         return UsageError(f"Java does not start with the options in {guilty} ({reason})", f"Correct or unset {guilty}")

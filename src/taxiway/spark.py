@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from taxiway import launch
 from taxiway.errors import MachineError, TaxiwayError, Unreachable, UsageError
 from taxiway.java import Java, ensure_java
-from taxiway.java_faults import java_fault, java_words
+from taxiway.java_faults import java_fault, java_words, judge, told
 from taxiway.settings import Settings
 from taxiway.sharing import S3_SCHEMES, check_spark_reaches, master, on_cluster, place_of
 
@@ -213,7 +215,9 @@ def _start(
         conf.setAll(list(configuration.items()))
         return SparkSession(SparkContext(gateway=gateway, conf=conf))
     except Exception as error:
-        raise _not_begun(error, settings) from error
+        fault = _not_begun(error, settings)
+        _end(gateway)
+        raise fault from error
 
 
 def _environment(settings: Settings, java: Java) -> dict[str, str]:
@@ -224,6 +228,53 @@ def _environment(settings: Settings, java: Java) -> dict[str, str]:
     if own:
         environment["SPARK_SUBMIT_OPTS"] = f"{environment.get('SPARK_SUBMIT_OPTS', '')} {own}".strip()
     return environment
+
+
+def check_java_starts(settings: Settings, java: Java, patience: float) -> str:
+    """Start Java as Spark would be started, without Spark.
+
+    Parameters
+    ----------
+    settings : Settings
+    java : Java
+    patience : float
+        Seconds that it may take; 0.1 were seen.
+
+    Returns
+    -------
+    str
+        The heap that it starts with, as Java is told it.
+
+    Raises
+    ------
+    MachineError
+        It does not start, or too little memory is free.
+    UsageError
+        It does not start with what a setting or a variable says.
+    """
+    configuration = session_configuration(settings, archive=class_archive(java))
+    environment = _environment(settings, java)
+    heap = configuration["spark.driver.memory"]
+    options = [environment.get("SPARK_SUBMIT_OPTS", ""), configuration["spark.driver.extraJavaOptions"]]
+    command = [str(java.home / "bin" / "java"), f"-Xmx{heap}", *shlex.split(" ".join(options)), "-version"]
+    try:
+        answer = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=patience,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MachineError(f"Java does not start within {patience:.0f} seconds", "Look what else runs") from error
+    if answer.returncode != 0:
+        said = answer.stdout + answer.stderr
+        raise launch.refusal(said, environment) or MachineError(
+            f"Java does not start (it leaves with {answer.returncode})", f"Try {command[0]} -version"
+        )
+    return heap
 
 
 def _gateway(configuration: Mapping[str, str], settings: Settings, environment: Mapping[str, str]) -> Any:
@@ -254,17 +305,31 @@ def _gateway(configuration: Mapping[str, str], settings: Settings, environment: 
             raise _not_started(log, began, environment) from error
 
 
+def _end(gateway: Any) -> None:
+    """End a JVM that made no session, so that the next attempt starts another one."""
+    from pyspark import SparkContext
+
+    if gateway.proc is None:
+        return  # somebody else's
+    with suppress(Exception):  # what is left of it after a failure
+        gateway.shutdown()
+    gateway.proc.stdin.close()
+    with suppress(subprocess.TimeoutExpired):
+        gateway.proc.wait(_MASTER_PATIENCE)
+    SparkContext._gateway = SparkContext._jvm = None
+
+
 def _not_started(log: Path, began: int, environment: Mapping[str, str]) -> TaxiwayError:
     """Why Spark did not start, from what has been written since."""
     with log.open("rb") as file:
         file.seek(began)
         said = file.read().decode(errors="replace")
-    lines = [line.strip() for line in said.splitlines() if "Exception" in line or "rror" in line]
-    known = launch.refusal(said, environment)
-    if known is not None and "Exception in thread" not in said:
+    if thrown := told(said):
+        return judge(thrown) or _unexplained(f"{thrown[-1].kind.rpartition('.')[2]}: {thrown[-1].words}", log)
+    if known := launch.refusal(said, environment):
         return known
-    reason = lines[0].removeprefix('Exception in thread "main" ')[:200].rstrip(".") if lines else ""
-    return MachineError(f"Spark did not start{f' ({reason})' if reason else ''}", f"See {log}")
+    lines = [line.strip() for line in said.splitlines() if "rror" in line]
+    return _unexplained(lines[0][:200].rstrip(".") if lines else "", log)
 
 
 def _not_begun(error: Exception, settings: Settings) -> TaxiwayError:
@@ -272,9 +337,13 @@ def _not_begun(error: Exception, settings: Settings) -> TaxiwayError:
     if fault := java_fault(error):
         return fault
     reason = java_words(error) or str(error).partition("\n")[0]
+    return _unexplained(reason, settings.home / "logs" / LOG_FILE)
+
+
+def _unexplained(reason: str, log: Path) -> TaxiwayError:
     if reason.startswith(("NumberFormatException", "IllegalArgumentException", "SparkIllegalArgumentException")):
         return UsageError(f"Spark does not take its settings ({reason})", "taxiway settings says where each comes from")
-    return MachineError(f"Spark did not start ({reason})", f"See {settings.home / 'logs' / LOG_FILE}")
+    return MachineError(f"Spark did not start{f' ({reason})' if reason else ''}", f"See {log}")
 
 
 def _start_on_cluster(configuration: dict[str, str], settings: Settings, java: Java) -> SparkSession:
@@ -329,4 +398,3 @@ def _await_executor(spark: SparkSession, place: str) -> None:
                 "Look whether its workers run and are free, or ask for less with spark.executor.memory",
             )
         time.sleep(0.1)  # between two questions: PySpark has no event for an executor that has come
-

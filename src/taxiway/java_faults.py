@@ -31,7 +31,14 @@ _NAMED = re.compile(
 _LIBRARY = re.compile(r"^(/.+?)/[^/]+\.(?:so|dylib|jnilib)[:\w]*", re.MULTILINE)
 _CODEC = re.compile(r"Class \S*?(\w+?)Codec was not found|codec\S* (\w+) is not (?:available|supported)", re.IGNORECASE)
 
-_NATIVE = ("UnsatisfiedLinkError", "xerial.snappy", "luben.zstd", "SnappyError", "failed to map segment")
+# A stack trace within a message names snappy and zstd as well when a page is damaged: these are said of loading alone.
+_NATIVE = (
+    "UnsatisfiedLinkError",
+    "FAILED_TO_LOAD_NATIVE_LIBRARY",
+    "failed to map segment",
+    "Could not initialize class org.xerial.snappy",
+    "Could not initialize class com.github.luben.zstd",
+)
 _DISK = ("No space left on device", "Disk quota exceeded", "Not enough space", "DiskOutOfSpace")
 _MEMORY = ("OutOfMemory", "GC overhead limit exceeded", "Unable to acquire", "Java heap space")
 _FORBIDDEN = ("Permission denied", "AccessControlException", "AccessDeniedException", "Operation not permitted")

@@ -143,9 +143,9 @@ def utf8_locale() -> str:
     return ""
 
 
-def names_collector(texts: Iterable[str]) -> bool:
-    """Whether any options for Java choose a garbage collector: a second choice would keep Java from starting."""
-    return any(_COLLECTOR.search(text) for text in texts)
+def collector(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The garbage collector to ask for; none where the user's variables name one, since Java starts with no two."""
+    return () if any(_COLLECTOR.search(text) for text in java_texts(environment)) else ("-XX:+UseParallelGC",)
 
 
 def java_texts(environment: Mapping[str, str]) -> Iterator[str]:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxiway import launch
-from taxiway.errors import MachineError, TaxiwayError, Unreachable, UsageError
+from taxiway.errors import MachineError, Unreachable
+from taxiway.gateway import end, environment_of, not_begun, start_gateway
 from taxiway.java import Java, ensure_java
-from taxiway.java_faults import java_fault, java_words, judge, told
 from taxiway.settings import Settings
 from taxiway.sharing import S3_SCHEMES, check_spark_reaches, master, on_cluster, place_of
 
@@ -26,16 +26,12 @@ if TYPE_CHECKING:
 
     from taxiway.progress import Progress
 
-LOG_FILE = "spark.log"
 LEAST_MEMORY = 1_500_000_000
 """Bytes that must be free: Spark's own overhead and the smallest heap that trains a sweep."""
 
 # With what the JVM needs beside its heap, 4 GiB in all: measured at seven million trips.
 _MOST_HEAP = 3_200_000_000
 _SHORT_JOB = 1_500_000
-# What has to be known before the JVM starts. All else is handed over afterwards, so that no
-# credential among the settings ever stands on a command line.
-_AT_LAUNCH = ("spark.driver.", "spark.jars", "spark.master", "spark.log.")
 # What only holds where driver and executors are one process.
 _OF_ONE_PROCESS = (
     "spark.driver.host",
@@ -157,10 +153,7 @@ def _s3_client(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _java_options(rows: int | None, archive: Path | None) -> Iterator[str]:
-    # Java does not start with two collectors.
-    if not launch.names_collector(launch.java_texts(os.environ)):
-        yield "-XX:+UseParallelGC"
-    yield "-XX:-UsePerfData"
+    yield from (*launch.collector(os.environ), "-XX:-UsePerfData")
     # Seen with Java 17 and Spark 4.3: with its quick compiler alone the JVM starts a small job twice
     # as fast, and takes 2.5 times as long for a fit on millions of rows.
     if rows is not None and rows < _SHORT_JOB:
@@ -199,10 +192,10 @@ def _start(
     from pyspark.logger import PySparkLogger
     from pyspark.sql import SparkSession
 
-    environment = _environment(settings, java)
+    environment = environment_of(settings, java)
     if own_files is not None:
         environment.setdefault("SPARK_LOCAL_DIRS", str(own_files))
-    gateway = _gateway(configuration, settings, environment)
+    gateway = start_gateway(configuration, settings, environment)
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         # They write an exception that is raised anyway to standard error, as JSON.
         PySparkLogger.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -215,19 +208,9 @@ def _start(
         conf.setAll(list(configuration.items()))
         return SparkSession(SparkContext(gateway=gateway, conf=conf))
     except Exception as error:
-        fault = _not_begun(error, settings)
-        _end(gateway)
+        fault = not_begun(error, settings)
+        end(gateway)
         raise fault from error
-
-
-def _environment(settings: Settings, java: Java) -> dict[str, str]:
-    environment = launch.launch_environment(
-        os.environ, launch.spark_folder(), java.home, local=not on_cluster(settings), chosen=settings.spark
-    )
-    own = launch.quoted(launch.own_options(settings, environment))
-    if own:
-        environment["SPARK_SUBMIT_OPTS"] = f"{environment.get('SPARK_SUBMIT_OPTS', '')} {own}".strip()
-    return environment
 
 
 def check_java_starts(settings: Settings, java: Java, patience: float) -> str:
@@ -253,7 +236,7 @@ def check_java_starts(settings: Settings, java: Java, patience: float) -> str:
         It does not start with what a setting or a variable says.
     """
     configuration = session_configuration(settings, archive=class_archive(java))
-    environment = _environment(settings, java)
+    environment = environment_of(settings, java)
     heap = configuration["spark.driver.memory"]
     options = [environment.get("SPARK_SUBMIT_OPTS", ""), configuration["spark.driver.extraJavaOptions"]]
     command = [str(java.home / "bin" / "java"), f"-Xmx{heap}", *shlex.split(" ".join(options)), "-version"]
@@ -275,75 +258,6 @@ def check_java_starts(settings: Settings, java: Java, patience: float) -> str:
             f"Java does not start (it leaves with {answer.returncode})", f"Try {command[0]} -version"
         )
     return heap
-
-
-def _gateway(configuration: Mapping[str, str], settings: Settings, environment: Mapping[str, str]) -> Any:
-    """Start a JVM, and connect to it."""
-    from py4j.protocol import Py4JError
-    from pyspark import SparkConf
-    from pyspark.errors import PySparkRuntimeError
-    from pyspark.java_gateway import launch_gateway
-
-    log = settings.home / "logs" / LOG_FILE
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        stream = log.open("ab")
-    except OSError as error:
-        raise MachineError(f"{settings.home} cannot be written: {error.strerror}", "Set TAXIWAY_HOME") from error
-    before_launch = SparkConf(loadDefaults=False)
-    before_launch.setAll([(key, value) for key, value in configuration.items() if key.startswith(_AT_LAUNCH)])
-    with stream, launch.as_environment(environment):
-        began = stream.seek(0, os.SEEK_END)
-        try:
-            # What the JVM writes belongs into a log, not between our progress bars.
-            return launch_gateway(before_launch, {"stdout": stream, "stderr": stream})
-        except (PySparkRuntimeError, Py4JError, OSError, ValueError, KeyError) as error:
-            if "PYSPARK_GATEWAY_PORT" in environment:
-                raise MachineError(
-                    "PYSPARK_GATEWAY_PORT names a Spark that cannot be used", "Unset it, unless spark-submit has set it"
-                ) from error
-            raise _not_started(log, began, environment) from error
-
-
-def _end(gateway: Any) -> None:
-    """End a JVM that made no session, so that the next attempt starts another one."""
-    from pyspark import SparkContext
-
-    if gateway.proc is None:
-        return  # somebody else's
-    with suppress(Exception):  # what is left of it after a failure
-        gateway.shutdown()
-    gateway.proc.stdin.close()
-    with suppress(subprocess.TimeoutExpired):
-        gateway.proc.wait(_MASTER_PATIENCE)
-    SparkContext._gateway = SparkContext._jvm = None
-
-
-def _not_started(log: Path, began: int, environment: Mapping[str, str]) -> TaxiwayError:
-    """Why Spark did not start, from what has been written since."""
-    with log.open("rb") as file:
-        file.seek(began)
-        said = file.read().decode(errors="replace")
-    if thrown := told(said):
-        return judge(thrown) or _unexplained(f"{thrown[-1].kind.rpartition('.')[2]}: {thrown[-1].words}", log)
-    if known := launch.refusal(said, environment):
-        return known
-    lines = [line.strip() for line in said.splitlines() if "rror" in line]
-    return _unexplained(lines[0][:200].rstrip(".") if lines else "", log)
-
-
-def _not_begun(error: Exception, settings: Settings) -> TaxiwayError:
-    """Why a JVM that has started made no session."""
-    if fault := java_fault(error):
-        return fault
-    reason = java_words(error) or str(error).partition("\n")[0]
-    return _unexplained(reason, settings.home / "logs" / LOG_FILE)
-
-
-def _unexplained(reason: str, log: Path) -> TaxiwayError:
-    if reason.startswith(("NumberFormatException", "IllegalArgumentException", "SparkIllegalArgumentException")):
-        return UsageError(f"Spark does not take its settings ({reason})", "taxiway settings says where each comes from")
-    return MachineError(f"Spark did not start{f' ({reason})' if reason else ''}", f"See {log}")
 
 
 def _start_on_cluster(configuration: dict[str, str], settings: Settings, java: Java) -> SparkSession:

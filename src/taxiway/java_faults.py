@@ -254,7 +254,7 @@ def _reading(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
             f"{place} cannot be read just now ({whole[-1].words})", "Run it again; taxiway doctor checks it"
         )
     # The file is named once, and a reader's own message names it again.
-    reason = re.sub(rf"\s*(?:{_ADDRESS})(?=[ .,]|$)", " it", whole[-1].words).strip()
+    reason = whole[-1].words.replace(f"file:{place}", "it").replace(place, "it")
     return BadData(f"{place} cannot be read ({reason})", "It is damaged: fetch it again, or leave this month out")
 
 
@@ -262,7 +262,9 @@ def _place(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
     if any(sign in text for sign in _NO_CLIENT):
         scheme = re.search(r'No FileSystem for scheme "?(\w+)', text)
         return MachineError(f"Spark has no client for {scheme[1] if scheme else 's3a'}:// addresses", NO_CLIENT_REMEDY)
-    told = next((item for item in whole if any(sign in str(item) for sign in (*_FORBIDDEN, *_READ_ONLY))), None)
+    told = next(
+        (item for item in reversed(whole) if any(sign in str(item) for sign in (*_FORBIDDEN, *_READ_ONLY))), None
+    )
     if told is not None:
         place = _named(told.message) or "A folder"
         if "://" in place:
@@ -270,7 +272,9 @@ def _place(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
         return MachineError(
             f"{place} cannot be used ({told.words})", "Choose another folder, or change its permissions"
         )
-    gone = next((item for item in whole if "PATH_NOT_FOUND" in item.message or "FileNotFound" in item.kind), None)
+    gone = next(
+        (item for item in reversed(whole) if "PATH_NOT_FOUND" in item.message or "FileNotFound" in item.kind), None
+    )
     if gone is not None:
         return NotFound(f"{_named(gone.message) or 'A file'} is not there", "Correct the path, or run it again")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -12,9 +13,11 @@ from pathlib import Path
 
 from taxiway.errors import TaxiwayError
 from taxiway.java import find_java
+from taxiway.launch import passed_over, spark_folder
 from taxiway.reach import check_database, is_server
 from taxiway.settings import Settings
-from taxiway.spark import LEAST_MEMORY, available_memory
+from taxiway.sharing import on_cluster
+from taxiway.spark import LEAST_MEMORY, available_memory, check_java_starts
 from taxiway.store import address, check_embedded_store, server_version
 
 LEAST_DISK = 5_000_000_000
@@ -99,8 +102,14 @@ def _check_home(settings: Settings) -> Finding:
 
 def _check_java(settings: Settings) -> Finding:
     java = find_java(settings)
-    ignored = f"; {'; '.join(java.passed_over)}" if java.passed_over else ""
-    return Finding("java", True, f"Java {java.version} in {java.home}{ignored}")
+    heap = check_java_starts(settings, java, _PATIENCE - 1)
+    notes = list(java.passed_over)
+    # Set with a purpose, but not with ours: whoever wonders why nothing changes finds it here.
+    if unread := passed_over(os.environ, spark_folder(), local=not on_cluster(settings)):
+        notes.append(f"not used: {', '.join(unread)}")
+    return Finding(
+        "java", True, "; ".join([f"Java {java.version} in {java.home} starts with a heap of {heap}", *notes])
+    )
 
 
 def _check_memory() -> Finding:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taxiway.destination import open_destination
+from taxiway.java_faults import in_our_words
 from taxiway.progress import Progress, Silent
 from taxiway.recipes import Recipe, load_recipe
 from taxiway.recipes.recipe import COLOUR, MONTH
@@ -24,6 +25,7 @@ _TASK = "Counting trips"
 _DISTANCE = "trip_distance"
 
 
+@in_our_words
 def inspect(
     months: str | Sequence[Month],
     recipe: str | Path | Recipe = "tip",

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from taxiway.errors import MachineError
+from taxiway.launch import JAVA_VARIABLES
 from taxiway.progress import Progress, Silent
 from taxiway.settings import Settings
 
@@ -143,14 +144,19 @@ def _places(settings: Settings) -> Iterator[tuple[str, Path]]:
         yield "PATH", _home_of(Path(command))
     if sys.platform == "darwin":
         yield from (("macOS", home) for home in _ask_macos())
-    for folder in (*map(Path, _KNOWN_FOLDERS), Path.home() / ".jdk", settings.home / "java"):
+    folders = [*map(Path, _KNOWN_FOLDERS), settings.home / "java"]
+    with suppress(RuntimeError):  # a user without a home folder
+        folders.insert(-1, Path.home() / ".jdk")
+    for folder in folders:
         yield from (("folder", home) for home in _inside(folder))
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    if not folder.is_dir():
+    try:
+        children = sorted(folder.iterdir())
+    except OSError:  # none, or somebody else's
         return
-    for child in sorted(folder.iterdir()):
+    for child in children:
         for home in (child, child / "Contents" / "Home", child / "libexec" / "openjdk.jdk" / "Contents" / "Home"):
             if (home / "bin" / "java").exists():
                 yield home.resolve()
@@ -194,10 +200,12 @@ def _properties(command: Path) -> dict[str, str]:
         answer = subprocess.run(
             [str(command), "-XshowSettings:properties", "-version"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             timeout=10,
             check=False,
+            # What Java is, whatever options the user's variables have for it.
+            env={name: value for name, value in os.environ.items() if name not in JAVA_VARIABLES},
         )
     except (OSError, subprocess.TimeoutExpired):
         return {}
@@ -210,7 +218,8 @@ def _ask_macos() -> list[Path]:
         answer = subprocess.run(
             ["/usr/libexec/java_home", "-F", "-v", f"{LEAST_VERSION}+"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=10,
             check=False,
         )

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from taxiway.errors import Unreachable, UsageError
+from taxiway.proxies import spare_loopback
 
 PATIENCE = 4.0
 """Seconds that a server has to answer."""
@@ -73,6 +74,7 @@ def check_server(uri: str) -> None:
     import requests
 
     _notice_dead_networks()
+    spare_loopback()
     place = without_credentials(uri)
     try:
         # Requests bounds each read, and each address of a name, but not the whole.

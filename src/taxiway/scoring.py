@@ -12,6 +12,7 @@ from taxiway.destination import Destination, open_destination
 from taxiway.errors import RecipeError, Refused, UsageError
 from taxiway.evaluation import HOLDOUT, PART, SCORES, evaluate
 from taxiway.features import LABEL
+from taxiway.java_faults import in_our_words
 from taxiway.pipeline import PREDICTION, PROBABILITY, score_column
 from taxiway.production import Production, downloaded
 from taxiway.progress import Progress, Silent
@@ -101,6 +102,7 @@ class Scoring:
     seconds: float
 
 
+@in_our_words
 def score(
     recipe_name: str,
     months: str | Sequence[Month],

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from taxiway.errors import NotFound, UsageError, did_you_mean
+from taxiway.folders import expanded, unusable
 from taxiway.stack_settings import StackSettings, read_stack
 
 SETTINGS_FILE = "taxiway.toml"
@@ -164,20 +165,21 @@ def load_settings(
     reader.read_environment(env)
     reader.read_options(options or {})
     values = reader.values
+    home = reader.home()
+    shared, source = reader.place("shared", ""), reader.place("trips_source", "tlc")
     stack = read_stack(values.get("stack"), env, folder, reader.faults)
     if reader.faults:
         raise UsageError("; ".join(reader.faults), "taxiway settings lists what can be set")
     if _profile_wins(reader.origins):
         values["tracking_uri"] = f"http://127.0.0.1:{stack.mlflow_port if stack else 5000}"
         reader.origins["tracking_uri"] = _OF_THE_PROFILE
-    home = Path(values.get("home") or "~/.taxiway").expanduser().absolute()
     return Settings(
         home=home,
-        trips_source=_absolute_if_local(values.get("trips_source") or "tlc"),
+        trips_source=source,
         tracking_uri=values.get("tracking_uri") or embedded_uri(home),
         spark=MappingProxyType(dict(reader.spark)),
         origins=MappingProxyType(reader.origins),
-        shared=_absolute_if_local(values["shared"]).rstrip("/") if values.get("shared") else "",
+        shared=shared.rstrip("/"),
         profile=values.get("profile", ""),
         stack=stack,
     )
@@ -221,6 +223,36 @@ class _Reader:
                 self.faults.append(f"{file}: '{key}' must be a text that is not empty")
             else:
                 self._set(key, value, SETTINGS_FILE)
+
+    def home(self) -> Path:
+        """The home folder, which has to be one that every part of Taxiway can be told of."""
+        if text := self.values.get("home"):
+            home = Path(self._expanded("home", text))
+            if sign := unusable(str(home)):
+                self.faults.append(f"{self._origin('home')}: {home} has {sign} in it, which Spark or MLflow gets wrong")
+            return home
+        try:
+            return expanded("~/.taxiway")
+        except UsageError:
+            self.faults.append("this user has no home folder (HOME is not set), so TAXIWAY_HOME has to name one")
+            return Path()
+
+    def place(self, key: str, default: str) -> str:
+        """A place that is a folder, or an address, or a name that stands for one."""
+        source = self.values.get(key) or default
+        if not source or source in NAMED_SOURCES or "://" in source:
+            return source
+        return self._expanded(key, source)
+
+    def _expanded(self, key: str, text: str) -> str:
+        try:
+            return str(expanded(text))
+        except UsageError as error:
+            self.faults.append(f"{self._origin(key)}: {error.message}")
+            return text
+
+    def _origin(self, key: str) -> str:
+        return self.origins.get(key, key)
 
     def read_environment(self, environment: Mapping[str, str]) -> None:
         for setting in SETTINGS:
@@ -270,9 +302,3 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _absolute_if_local(source: str) -> str:
-    if source in NAMED_SOURCES or "://" in source:
-        return source
-    return str(Path(source).expanduser().absolute())

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from taxiway.errors import MachineError, TaxiwayError, Unreachable, UsageError
+from taxiway.folders import expanded
+from taxiway.java_faults import NO_CLIENT_REMEDY, java_fault
 from taxiway.settings import Settings
 from taxiway.spark_paths import spark_path
 
@@ -61,7 +63,7 @@ def place_of(text: str | Path) -> Path | str:
     's3a://trips/predictions'
     """
     if isinstance(text, Path) or "://" not in text:
-        return Path(text).expanduser().absolute()
+        return expanded(text)
     folder = _local_folder(text)
     if folder is not None:
         return folder
@@ -193,10 +195,9 @@ def _files_at(address: str) -> tuple[Any, Any]:
 def _fault(address: str, error: Any) -> TaxiwayError:
     reason = str(error.java_exception.toString()).partition("\n")[0][:200]
     if any(sign in reason for sign in _NO_CLIENT):
-        return MachineError(
-            f"Spark has no client for {address.partition('://')[0]}:// addresses",
-            "Add it with --spark spark.jars.packages=org.apache.hadoop:hadoop-aws:3.5.0",
-        )
+        return MachineError(f"Spark has no client for {address.partition('://')[0]}:// addresses", NO_CLIENT_REMEDY)
+    if isinstance(fault := java_fault(error), MachineError):
+        return fault
     return Unreachable(
         f"Spark cannot use {address} ({reason})",
         "Check the address, AWS_ENDPOINT_URL_S3 and the key, also on the workers",

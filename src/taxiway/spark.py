@@ -1,9 +1,12 @@
-"""The Spark session: the one place where a JVM is started."""
+"""The Spark session: the one place where a JVM is kept running."""
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -11,7 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taxiway import launch
 from taxiway.errors import MachineError, Unreachable
+from taxiway.gateway import end, environment_of, not_begun, start_gateway
 from taxiway.java import Java, ensure_java
 from taxiway.settings import Settings
 from taxiway.sharing import S3_SCHEMES, check_spark_reaches, master, on_cluster, place_of
@@ -21,16 +26,12 @@ if TYPE_CHECKING:
 
     from taxiway.progress import Progress
 
-LOG_FILE = "spark.log"
 LEAST_MEMORY = 1_500_000_000
 """Bytes that must be free: Spark's own overhead and the smallest heap that trains a sweep."""
 
 # With what the JVM needs beside its heap, 4 GiB in all: measured at seven million trips.
 _MOST_HEAP = 3_200_000_000
 _SHORT_JOB = 1_500_000
-# What has to be known before the JVM starts. All else is handed over afterwards, so that no
-# credential among the settings ever stands on a command line.
-_AT_LAUNCH = ("spark.driver.", "spark.jars", "spark.master", "spark.log.")
 # What only holds where driver and executors are one process.
 _OF_ONE_PROCESS = (
     "spark.driver.host",
@@ -76,7 +77,6 @@ def spark_session(settings: Settings, progress: Progress | None = None, rows: in
     java = ensure_java(settings, progress)
     configuration = session_configuration(settings, rows, class_archive(java))
     if not on_cluster(settings):
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         return _start(configuration, settings, java)
     return _start_on_cluster(configuration, settings, java)
 
@@ -122,7 +122,7 @@ def session_configuration(settings: Settings, rows: int | None = None, archive: 
         "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
         "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
         "spark.local.dir": str(settings.home / "spark" / "local"),
-        "spark.driver.extraJavaOptions": " ".join(_java_options(rows, archive)),
+        "spark.driver.extraJavaOptions": launch.quoted(_java_options(rows, archive)),
         **dict(_s3_client(os.environ)),
     }
     if on_cluster(settings):
@@ -131,7 +131,7 @@ def session_configuration(settings: Settings, rows: int | None = None, archive: 
         # looked at here: it wrote under a name of its own.
         chosen["spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version"] = "2"
     if "spark.driver.memory" not in settings.spark:
-        chosen["spark.driver.memory"] = f"{_heap() // 1_000_000}m"
+        chosen["spark.driver.memory"] = os.environ.get("SPARK_DRIVER_MEMORY") or f"{_heap() // 1_000_000}m"
     return {**chosen, **settings.spark}
 
 
@@ -153,13 +153,13 @@ def _s3_client(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _java_options(rows: int | None, archive: Path | None) -> Iterator[str]:
-    yield from ("-XX:+UseParallelGC", "-XX:-UsePerfData")
+    yield from (*launch.collector(os.environ), "-XX:-UsePerfData")
     # Seen with Java 17 and Spark 4.3: with its quick compiler alone the JVM starts a small job twice
     # as fast, and takes 2.5 times as long for a fit on millions of rows.
     if rows is not None and rows < _SHORT_JOB:
         yield "-XX:TieredStopAtLevel=1"
     # One that does not fit this Java any more is passed over by the JVM, which says so in the log.
-    if archive is not None and archive.is_file() and " " not in str(archive):
+    if archive is not None and archive.is_file():
         yield f"-XX:SharedArchiveFile={archive}"
 
 
@@ -185,30 +185,79 @@ def _heap() -> int:
     return min(_MOST_HEAP, free // 2)
 
 
-def _start(configuration: Mapping[str, str], settings: Settings, java: Java) -> SparkSession:
+def _start(
+    configuration: Mapping[str, str], settings: Settings, java: Java, own_files: Path | None = None
+) -> SparkSession:
     from pyspark import SparkConf, SparkContext
-    from pyspark.errors import PySparkRuntimeError
-    from pyspark.java_gateway import launch_gateway
+    from pyspark.logger import PySparkLogger
     from pyspark.sql import SparkSession
 
-    os.environ["JAVA_HOME"] = str(java.home)
-    log = settings.home / "logs" / LOG_FILE
+    environment = environment_of(settings, java)
+    if own_files is not None:
+        environment.setdefault("SPARK_LOCAL_DIRS", str(own_files))
+    gateway = start_gateway(configuration, settings, environment)
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        # They write an exception that is raised anyway to standard error, as JSON.
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        stream = log.open("ab")
-    except OSError as error:
-        raise MachineError(f"{settings.home} cannot be written: {error.strerror}", "Set TAXIWAY_HOME") from error
-    launch = SparkConf(loadDefaults=False)
-    launch.setAll([(key, value) for key, value in configuration.items() if key.startswith(_AT_LAUNCH)])
-    with stream:
-        try:
-            # What the JVM writes belongs into a log, not between our progress bars.
-            gateway = launch_gateway(launch, {"stdout": stream, "stderr": stream})
-        except (PySparkRuntimeError, OSError) as error:
-            raise MachineError("Spark did not start", f"{_last_words(log)}See {log}") from error
-    conf = SparkConf(loadDefaults=False, _jvm=gateway.jvm)
-    conf.setAll(list(configuration.items()))
-    return SparkSession(SparkContext(gateway=gateway, conf=conf))
+        if not launch.user_name():
+            # Hadoop asks the system for the user's name and ends where there is none.
+            users = gateway.jvm.org.apache.hadoop.security.UserGroupInformation
+            users.setLoginUser(users.createRemoteUser(launch.nameless()))
+        conf = SparkConf(loadDefaults=False, _jvm=gateway.jvm)
+        conf.setAll(list(configuration.items()))
+        return SparkSession(SparkContext(gateway=gateway, conf=conf))
+    except Exception as error:
+        fault = not_begun(error, settings)
+        end(gateway)
+        raise fault from error
+
+
+def check_java_starts(settings: Settings, java: Java, patience: float) -> str:
+    """Start Java as Spark would be started, without Spark.
+
+    Parameters
+    ----------
+    settings : Settings
+    java : Java
+    patience : float
+        Seconds that it may take; 0.1 were seen.
+
+    Returns
+    -------
+    str
+        The heap that it starts with, as Java is told it.
+
+    Raises
+    ------
+    MachineError
+        It does not start, or too little memory is free.
+    UsageError
+        It does not start with what a setting or a variable says.
+    """
+    configuration = session_configuration(settings, archive=class_archive(java))
+    environment = environment_of(settings, java)
+    heap = configuration["spark.driver.memory"]
+    options = [environment.get("SPARK_SUBMIT_OPTS", ""), configuration["spark.driver.extraJavaOptions"]]
+    command = [str(java.home / "bin" / "java"), f"-Xmx{heap}", *shlex.split(" ".join(options)), "-version"]
+    try:
+        answer = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=patience,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MachineError(f"Java does not start within {patience:.0f} seconds", "Look what else runs") from error
+    if answer.returncode != 0:
+        said = answer.stdout + answer.stderr
+        raise launch.refusal(said, environment) or MachineError(
+            f"Java does not start (it leaves with {answer.returncode})", f"Try {command[0]} -version"
+        )
+    return heap
 
 
 def _start_on_cluster(configuration: dict[str, str], settings: Settings, java: Java) -> SparkSession:
@@ -218,8 +267,7 @@ def _start_on_cluster(configuration: dict[str, str], settings: Settings, java: J
     if here and "SPARK_LOCAL_IP" not in os.environ:
         configuration = {"spark.driver.host": here, **configuration}
     # The driver's own folder, as a variable: as a setting it would be the executors' as well.
-    os.environ.setdefault("SPARK_LOCAL_DIRS", str(settings.home / "spark" / "local"))
-    spark = _start(configuration, settings, java)
+    spark = _start(configuration, settings, java, settings.home / "spark" / "local")
     try:
         if configuration.get("spark.dynamicAllocation.enabled") != "true":
             _await_executor(spark, place)
@@ -264,8 +312,3 @@ def _await_executor(spark: SparkSession, place: str) -> None:
                 "Look whether its workers run and are free, or ask for less with spark.executor.memory",
             )
         time.sleep(0.1)  # between two questions: PySpark has no event for an executor that has come
-
-
-def _last_words(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if "rror" in line or "nvalid" in line]
-    return f"{lines[-1].strip()[:200]}. " if lines else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from taxiway.errors import MachineError, NotFound, did_you_mean
+from taxiway.folders import expanded
 
 S3_SERVERS = ("seaweedfs", "minio", "external")
 STACK_CHOICES = "stack.env"
@@ -111,10 +112,11 @@ def read_stack(
     given: str | None, environment: Mapping[str, str], directory: Path, faults: list[str]
 ) -> StackSettings | None:
     """The stack that is given, or near; what was chosen for it that is wrong goes into `faults`."""
-    folder = Path(given).expanduser().absolute() if given else _find_stack(directory)
+    folder = expanded(given) if given else _find_stack(directory)
     if folder is None:
         return None
-    secrets = folder / Path(environment.get("STACK_SECRETS") or ".secrets").expanduser()
+    secrets = Path(environment.get("STACK_SECRETS") or ".secrets")
+    secrets = expanded(secrets) if str(secrets).startswith("~") else folder / secrets
     remembered = _read_choices(secrets / STACK_CHOICES)
 
     def choice(name: str, default: str) -> str:

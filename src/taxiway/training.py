@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from taxiway.errors import TaxiwayError, UsageError
 from taxiway.evaluation import HOLDOUT, PART, SCORES, TRAIN, Evaluation, evaluate
 from taxiway.features import LABEL
+from taxiway.java_faults import in_our_words
 from taxiway.leakage import AuditData, FeatureAudit, audit, with_score
 from taxiway.parallel import meanwhile, side_by_side
 from taxiway.pipeline import build_estimator, score_column
@@ -92,6 +93,7 @@ class Training:
         return self.runs[0]
 
 
+@in_our_words
 def train(
     recipe: str | Path | Recipe,
     train: str | Sequence[Month],

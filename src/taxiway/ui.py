@@ -15,6 +15,7 @@ from pathlib import Path
 
 from taxiway.errors import MachineError, UsageError
 from taxiway.progress import Progress, Silent
+from taxiway.proxies import sparing_loopback
 from taxiway.reach import is_server
 from taxiway.settings import Settings
 from taxiway.store import address, check_embedded_store, connect, prepare_environment
@@ -111,6 +112,8 @@ def _start(settings: Settings, port: int, log: int) -> subprocess.Popen[bytes]:
     command += ["--artifacts-destination", str(settings.home / "artifacts")]
     environment = {
         **os.environ,
+        # Its own parts ask each other, and it asks S3 servers of this machine.
+        **sparing_loopback(os.environ),
         # Not on the command line, where every user of the machine could read its password.
         "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -133,11 +136,14 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     import requests
 
     end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        with suppress(requests.RequestException):
-            if requests.get(f"http://{HOST}:{port}/health", timeout=2).ok:
-                return
-        time.sleep(0.2)  # between two questions: the server imports for seconds
+    with requests.Session() as session:
+        # No proxy of the user's shell: it would look for the pages on a machine of its own.
+        session.trust_env = False
+        while time.monotonic() < end and process.poll() is None:
+            with suppress(requests.RequestException):
+                if session.get(f"http://{HOST}:{port}/health", timeout=2).ok:
+                    return
+            time.sleep(0.2)  # between two questions: the server imports for seconds
     raise MachineError("MLflow's pages did not start", f"See {log}")
 
 

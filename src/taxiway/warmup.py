@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from taxiway.errors import MachineError
+from taxiway.gateway import end
 from taxiway.java import ensure_java
+from taxiway.launch import collector, quoted
 from taxiway.progress import Progress, Silent
 from taxiway.settings import Settings, embedded_uri
 from taxiway.spark import class_archive, spark_session
@@ -88,18 +91,15 @@ def _jvm(settings: Settings, archive: Path) -> Iterator[None]:
     """A session whose JVM writes down its classes when it ends, which it does with the block."""
     from pyspark import SparkContext
 
-    options = f"-XX:+UseParallelGC -XX:TieredStopAtLevel=1 -XX:ArchiveClassesAtExit={archive}"
-    spark = spark_session(replace(settings, spark={"spark.driver.extraJavaOptions": options}))
+    options = (*collector(os.environ), "-XX:TieredStopAtLevel=1", f"-XX:ArchiveClassesAtExit={archive}")
+    spark = spark_session(replace(settings, spark={"spark.driver.extraJavaOptions": quoted(options)}))
     gateway = SparkContext._gateway
     try:
         yield
     finally:
         spark.stop()
         if gateway is not None:
-            gateway.shutdown()
-            # The JVM ends when its standard input does.
-            gateway.proc.stdin.close()
-            gateway.proc.wait(_PATIENCE)
+            end(gateway, _PATIENCE)
 
 
 def _run_main_job(settings: Settings, folder: Path, progress: Progress) -> None:

@@ -10,10 +10,9 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,13 +22,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from taxiway.errors import TaxiwayError
-from taxiway.settings import load_settings
-from taxiway.spark_faults import explain
+from taxiway.java_faults import in_our_words
+from taxiway.settings import Settings, load_settings
 from taxiway.trips.checking import check_trips
 from taxiway.trips.source import fetch
 
@@ -259,8 +257,6 @@ def _plain(column: Any) -> list[Any]:
 def _zone(name: str) -> Any:
     if match := re.fullmatch(r"([+-])(\d\d):(\d\d)", name):
         minutes = int(match[2]) * 60 + int(match[3])
-        from datetime import timezone
-
         return timezone(timedelta(minutes=minutes if match[1] == "+" else -minutes))
     return ZoneInfo(name)
 
@@ -308,18 +304,11 @@ def _time(value: Any) -> datetime | None:
     return value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
 
 
-@contextmanager
-def _as_ours() -> Iterator[None]:
-    """What Spark throws, as the command line and the library tell it."""
-    try:
-        yield
-    except TaxiwayError:
-        raise
-    except Exception as error:
-        told = explain(error)
-        if told is None:
-            raise
-        raise told from error
+@in_our_words
+def answers(spark: SparkSession, options: Settings) -> list[Any]:
+    """The trips as the library's functions read them, which tell in our words what Spark throws."""
+    checked = check_trips(spark, fetch("green:2023-01", options), needed=NEEDED)
+    return checked.read().select(*NAMES).collect()
 
 
 def test_each_file_is_read_with_the_right_values_or_refused(spark: SparkSession) -> None:
@@ -356,9 +345,7 @@ def _judge(spark: SparkSession, made: Made) -> str:
         file.write_bytes(made.content)
         options = load_settings({"home": folder / "home", "trips_source": folder}, {}, folder)
         try:
-            with _as_ours():
-                checked = check_trips(spark, fetch("green:2023-01", options), needed=NEEDED)
-                answered = checked.read().select(*NAMES).collect()
+            answered = answers(spark, options)
         except TaxiwayError as error:
             assert error.exit_code == 4, (made.odd, str(error))
             assert file.name in str(error), (made.odd, str(error))

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from taxiway import __version__
+from taxiway.cli.process import prepare
 from taxiway.errors import Interrupted, TaxiwayError, UsageError, did_you_mean
 
 # Name -> one line of help. A command's module is imported when the command is invoked, so that
@@ -100,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with a documented exit code."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     verbose = "--verbose" in argv
+    prepare(verbose)
     signal.signal(signal.SIGTERM, _interrupt)
     code = _run(argv, verbose)
     sys.stdout.flush()

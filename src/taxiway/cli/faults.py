@@ -8,6 +8,7 @@ import json
 import re
 
 from taxiway.errors import MachineError, TaxiwayError, Unreachable
+from taxiway.java_faults import DISK_REMEDY, MEMORY_REMEDY, java_fault, java_words
 from taxiway.reach import without_credentials
 
 _DISK = ("no space left on device", "database or disk is full")
@@ -39,6 +40,8 @@ def translate(error: BaseException) -> TaxiwayError:
     """
     if isinstance(error, TaxiwayError):
         return error
+    if fault := java_fault(error):
+        return fault
     text = _whole_text(error).lower()
     if gone := _GONE.search(text):
         return Unreachable(
@@ -50,16 +53,16 @@ def translate(error: BaseException) -> TaxiwayError:
         said = _said(refused[1] if refused else str(error))
         return Unreachable(f"The MLflow server refused: {said}", "Look at its log; then run the command again")
     if _is_errno(error, errno.ENOSPC, errno.EDQUOT) or any(sign in text for sign in _DISK):
-        return MachineError("The disk is full", "Free some space, or point TAXIWAY_HOME and --out elsewhere")
+        return MachineError("The disk is full", DISK_REMEDY)
     if any(sign in text for sign in _MEMORY):
-        return MachineError(
-            "Spark ran out of memory", "Give it more with --spark spark.driver.memory=8g, or use fewer months"
-        )
+        return MachineError("Spark ran out of memory", MEMORY_REMEDY)
     if isinstance(error, PermissionError) or _is_errno(error, errno.EROFS):
         name = getattr(error, "filename", None) or "a folder"
         return MachineError(f"{name} cannot be written", "Choose another folder, or change its permissions")
     if isinstance(error, ConnectionError):
         return Unreachable("A connection was lost", "Run the command again; taxiway doctor checks what it needs")
+    if said := java_words(error):
+        return TaxiwayError(f"Spark failed: {said}", "Run it again with --verbose to see where")
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return TaxiwayError(f"{type(error).__name__}: {first[:300]}", "Run it again with --verbose to see where")
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from taxiway.cli.process import lend_home
 from taxiway.settings import SETTINGS, SPARK_SETTING, Settings, load_settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -34,6 +35,7 @@ def with_settings(function: Function) -> Function:
     def wrapper(**arguments: Any) -> Any:
         keys = [*(setting.key for setting in SETTINGS), SPARK_SETTING.key]
         settings = load_settings({key: arguments.pop(key) for key in keys})
+        lend_home(settings.home)
         return function(settings, **arguments)
 
     decorated = cast("Function", wrapper)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from taxiway.cli.options import with_settings
+from taxiway.folders import expanded
 from taxiway.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def command(settings: Settings, backup: str | None, no_backup: bool, timeout: in
 
     if backup and no_backup:
         raise UsageError("--backup and --no-backup exclude each other", "Give one of them")
-    file = Path(backup).expanduser() if backup else default_file(settings)
+    file = expanded(backup) if backup else default_file(settings)
     with watch_services() as watch:
         take = None if no_backup else partial(_take_backup, settings, file, watch)
         done = upgrade(settings, take, watch=watch, patience=timeout * 60)

@@ -11,6 +11,7 @@ import click
 
 from taxiway.cli.options import with_json, with_settings
 from taxiway.errors import UsageError
+from taxiway.folders import expanded
 
 if TYPE_CHECKING:
     from taxiway.settings import Settings
@@ -54,7 +55,7 @@ def command(settings: Settings, months: str, rows: str, out: Path | None, seed: 
     from taxiway.cli.output import print_json, print_table, progress_bars, say
     from taxiway.trips.synthetic import synthesize
 
-    folder = (out or settings.home / "synthetic").expanduser().absolute()
+    folder = expanded(out or settings.home / "synthetic")
     began = perf_counter()
     with progress_bars() as bars:
         made = synthesize(months, parse_rows(rows), folder, seed=seed, progress=bars)

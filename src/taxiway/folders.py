@@ -1,0 +1,39 @@
+"""Names of folders as people type them: the home folder's sign, and characters that no part of Taxiway gets wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from taxiway.errors import UsageError
+
+# Spark's list of folders is parted by commas; the rest: see `tests/unit/test_folders.py`.
+_UNUSABLE = {",": "a comma"}
+
+
+def expanded(text: str | Path) -> Path:
+    """An absolute path, with ``~`` for a home folder.
+
+    Raises
+    ------
+    UsageError
+        The system knows no such home folder.
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{text} is in a home folder that this system does not know", "Write the whole path, or set HOME"
+        ) from error
+
+
+def unusable(path: str) -> str:
+    """What stands in the name of a folder that Taxiway keeps its data in, and must not; empty for nothing.
+
+    Examples
+    --------
+    >>> unusable("/data/a,b"), unusable("/data/são paulo")
+    ('a comma', '')
+    """
+    if any(ord(sign) < 32 or ord(sign) == 127 for sign in path):
+        return "a control character"
+    return next((name for sign, name in _UNUSABLE.items() if sign in path), "")

@@ -104,7 +104,9 @@ def test_one_file_uses_one_way_to_write_times(spark: SparkSession, tmp_path: Pat
 def test_a_day_that_comes_first_is_refused_whatever_its_share(spark: SparkSession, tmp_path: Path) -> None:
     month_first = TRIP.replace("2018-05-10", "05/10/2018")
     write_csv(tmp_path, *[month_first] * 500, month_first.replace("05/10/2018 20:10", "13/05/2018 20:10"))
-    with pytest.raises(BadData, match=r"'13/05/2018 20:10:00' in tpep_dropoff_datetime has its day first"):
+    with pytest.raises(
+        BadData, match=r"'13/05/2018 20:10:00' in tpep_dropoff_datetime has its day first, not its month"
+    ):
         check(spark, tmp_path, needed=())
 
 

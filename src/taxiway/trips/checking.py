@@ -21,6 +21,7 @@ from taxiway.trips.findings import (
     choose_ways,
     describe,
     describe_zones,
+    shorten,
     total,
 )
 from taxiway.trips.reading import FILE, Scan, Ways, check_together, scans, union
@@ -206,7 +207,7 @@ def _check_joined(scan: Scan, row: Row, path: str) -> None:
 def _ragged(scan: Scan, facts: FileFacts, row: Row, path: str) -> Iterator[Unreadable]:
     month = scan.months[path]
     if scan.overlong and row["overlong"]:
-        yield Unreadable(month, path, RAGGED, "", row["overlong"], facts.rows, str(row["overlong_sample"])[:80])
+        yield Unreadable(month, path, RAGGED, "", row["overlong"], facts.rows, shorten(row["overlong_sample"]))
     if facts.csv is not None and facts.csv.short:
         yield Unreadable(month, path, PADDED, "", facts.csv.short, facts.rows, "")
 
@@ -215,7 +216,7 @@ def _unreadable(counts: Sequence[ColumnCount], ways: Ways, month: Month, path: s
     for count in counts:
         chosen = dict(ways).get(count.position, 0)
         if missed := count.present - count.read[chosen]:
-            sample = str(count.samples[chosen])[:80]
+            sample = shorten(count.samples[chosen])
             yield Unreadable(month, path, count.column.name, count.published, missed, count.present, sample)
 
 

@@ -13,6 +13,8 @@ from taxiway.trips.schema import Column
 MOST_UNREADABLE = 0.01
 """Share of a column's values in one file that may be unreadable before the file is refused."""
 
+_LONGEST_SAMPLE = 60
+
 RAGGED = "records_with_too_many_values"
 """Under this name records are counted that have values for which the header has no name; none of theirs is used."""
 
@@ -141,7 +143,7 @@ def check_day_first(where: str, counts: Sequence[ColumnCount]) -> None:
     for count in counts:
         if count.day_first is not None:
             raise BadData(
-                f"{where}: '{count.day_first}' in {count.published} has its day first, and dates are read month first",
+                f"{where}: '{shorten(count.day_first)}' in {count.published} has its day first, not its month",
                 "Write times as yyyy-MM-dd HH:mm:ss, or as MM/dd/yyyy HH:mm",
             )
 
@@ -189,6 +191,11 @@ def describe_zones(zones: Mapping[str, str]) -> Iterator[str]:
     utc = sorted(where for zone, where in zones.items() if zone in UTC_ZONES)
     if utc:
         yield f"{utc[0]} gives its times in UTC: they are taken as they are, as New York local time"
+
+
+def shorten(value: str | None) -> str:
+    """A value as it may be shown: on one line, and not all of a long one."""
+    return " ".join(str(value).split())[:_LONGEST_SAMPLE]
 
 
 def total(found: Sequence[Unreadable]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from taxiway.errors import NotFound
 from taxiway.recipes.document import read_document
 from taxiway.scratch import private_folder
-from taxiway.sharing import check_shared, load_model, on_cluster
+from taxiway.sharing import check_shared, load_model
 from taxiway.versions import production_version
 from taxiway.vetting import MLMODEL, vet_model
 
@@ -72,14 +72,10 @@ class Download:
         """Load the model into a session."""
         import mlflow.spark
 
-        if on_cluster(self.settings):
-            # MLflow 3.17 would have executors read the files where they are, on this machine.
-            saved = mlflow.models.Model.load(str(self.files)).flavors[mlflow.spark.FLAVOR_NAME]["model_data"]
-            return Production(self.version, self.recipe, load_model(self.files / saved, self.settings), spark)
-        # Its default, /tmp/mlflow, is shared by all users of the machine.
-        place = str(self.files.parent / "spark")
-        model: PipelineModel = mlflow.spark.load_model(str(self.files), dfs_tmpdir=place)
-        return Production(self.version, self.recipe, model, spark)
+        # MLflow 3.17 would look for the files in the store that ``fs.defaultFS`` names, and on a cluster have
+        # executors read them where they are, on this machine.
+        saved = mlflow.models.Model.load(str(self.files)).flavors[mlflow.spark.FLAVOR_NAME]["model_data"]
+        return Production(self.version, self.recipe, load_model(self.files / saved, self.settings), spark)
 
 
 @contextmanager

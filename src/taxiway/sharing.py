@@ -125,14 +125,14 @@ def check_spark_reaches(address: str) -> None:
 def savable(model: PipelineModel, settings: Settings) -> PipelineModel:
     """A model as MLflow can save it, wherever its executors are.
 
-    MLflow 3.17 has Spark write into a folder, and copies that with the client of ``fs.defaultFS``:
-    this machine's disk, which the executors of a cluster do not have. There, the model's own
-    ``save`` goes by way of the shared place.
+    MLflow 3.17 has Spark write to a path without a scheme, and copies that to this machine's disk, which the
+    executors of a cluster do not have. There, the model's own ``save`` goes by way of the shared place.
     """
-    if not on_cluster(settings):
-        return model
 
     def save(path: str) -> None:
+        if not on_cluster(settings):
+            type(model).save(model, spark_path(path))
+            return
         with _handover(settings) as place:
             type(model).save(model, place)
             files, shared = _files_at(place)
@@ -143,10 +143,33 @@ def savable(model: PipelineModel, settings: Settings) -> PipelineModel:
     return model
 
 
+@contextmanager
+def copying_on_this_machine() -> Iterator[None]:
+    """Let MLflow copy the models that it saves from this machine's disk while the block runs.
+
+    MLflow 3.17 copies with the client of ``fs.defaultFS``, wherever that may be, and has no option for another one.
+    """
+    from mlflow.spark import _HadoopFileSystem
+    from pyspark import SparkContext
+
+    context: Any = SparkContext.getOrCreate()
+    before = _HadoopFileSystem._filesystem
+    _HadoopFileSystem._filesystem = context._jvm.org.apache.hadoop.fs.FileSystem.getLocal(
+        context._jsc.hadoopConfiguration()
+    )
+    try:
+        yield
+    finally:
+        _HadoopFileSystem._filesystem = before
+
+
 def load_model(folder: Path, settings: Settings) -> PipelineModel:
-    """Load a Spark model from a folder of the driver, by way of the shared place."""
+    """Load a Spark model from a folder of the driver; on a cluster by way of the shared place."""
     from pyspark.ml import PipelineModel
 
+    if not on_cluster(settings):
+        found: PipelineModel = PipelineModel.load(spark_path(folder, reading=True))
+        return found
     with _handover(settings) as place:
         files, shared = _files_at(place)
         files.copyFromLocalFile(False, True, _files_at(spark_path(folder))[1], shared)

@@ -31,7 +31,7 @@ from taxiway.recipes.document import write_document
 from taxiway.scratch import private_folder
 from taxiway.search import Candidate, Search
 from taxiway.settings import Settings
-from taxiway.sharing import S3_SCHEMES, savable
+from taxiway.sharing import S3_SCHEMES, copying_on_this_machine, savable
 from taxiway.trips.months import describe_months
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Sweep:
             progress.advance(task)
             return run_id
 
-        with Watch(self.client.tracking_uri) as watch:
+        with Watch(self.client.tracking_uri) as watch, copying_on_this_machine():
             # One candidate's pictures are drawn while other ones' models are written by the JVM.
             run_ids = side_by_side(record_one, candidates, _WRITERS, insist=watch.insist)
         progress.end(task)

@@ -1,4 +1,4 @@
-"""Values that cannot be read are told wherever trips are used, and too many of them end the command with nothing done."""
+"""Values that cannot be read are told wherever trips are used; too many of them end the command with nothing done."""
 
 from __future__ import annotations
 

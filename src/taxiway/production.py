@@ -6,6 +6,7 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from taxiway.errors import NotFound
@@ -108,7 +109,7 @@ def downloaded(name: str, settings: Settings) -> Iterator[Download]:
     from taxiway.store import check_embedded_store
 
     if settings.embedded_store and not check_embedded_store(settings):
-        raise NotFound(f"There is no registered model '{name}'", f"Train one: taxiway train {name}")
+        raise NotFound(f"There is no registered model '{name}'", f"Train one: taxiway train {quote(name)}")
     with private_folder(settings) as folder:
         version = production_version(name, settings)
         recipe = _download_artifact(version, f"runs:/{version.run_id}/{_RECIPE_FILE}", folder, _RECIPE_FILE)

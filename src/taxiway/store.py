@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxiway.errors import MachineError, Refused, TaxiwayError, Unreachable, UsageError
+from taxiway.names import equals, folder_name
 from taxiway.reach import check_database, check_server, is_server, question_server, without_credentials
 from taxiway.settings import Settings
 
@@ -107,7 +108,8 @@ def experiment_id(client: MlflowClient, settings: Settings, name: str) -> str:
     ----------
     client : MlflowClient
     settings : Settings
-        In the embedded store the artifacts go to ``{home}/artifacts/<name>``.
+        In the embedded store the artifacts go to ``{home}/artifacts/<name>``, or to a folder whose
+        name every system can hold.
     name : str
         The recipe's name.
 
@@ -120,7 +122,7 @@ def experiment_id(client: MlflowClient, settings: Settings, name: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        folder = settings.home / "artifacts" / name
+        folder = settings.home / "artifacts" / folder_name(name)
         location = folder.as_uri() if settings.embedded_store else None
         try:
             return str(client.create_experiment(name, artifact_location=location))
@@ -218,10 +220,13 @@ def close_abandoned_runs(client: MlflowClient, experiment_id: str) -> tuple[str,
     tuple of str
         Ids of the runs that were closed.
     """
-    mine = f"attributes.status = 'RUNNING' AND tags.`taxiway.host` = '{socket.gethostname()}'"
+    host = socket.gethostname()
+    mine = f"{equals('attributes.status', 'RUNNING')} AND {equals('tags.`taxiway.host`', host)}"
     closed = []
     for run in search_runs(client, [experiment_id], mine):
         pid = run.data.tags.get("taxiway.pid", "")
+        if run.info.status != "RUNNING" or run.data.tags.get("taxiway.host") != host:
+            continue
         if pid.isdigit() and not is_alive(int(pid), run.info.start_time / 1000):
             client.set_terminated(run.info.run_id, "KILLED")
             closed.append(run.info.run_id)
@@ -231,7 +236,7 @@ def close_abandoned_runs(client: MlflowClient, experiment_id: str) -> tuple[str,
 def search_runs(
     client: MlflowClient, experiment_ids: list[str], condition: str, order: tuple[str, ...] = ()
 ) -> Iterator[Run]:
-    """All runs that meet a condition, page after page."""
+    """All runs that meet a condition, page after page; values stand in it by `taxiway.names.equals`."""
     token = None
     while True:
         page = client.search_runs(

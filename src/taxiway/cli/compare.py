@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -107,7 +108,7 @@ def _remark(comparison: Comparison, options: str) -> None:
     if comparison.best.leakage:
         say(f"The leakage audit flagged: {', '.join(comparison.best.leakage)}.", style="yellow")
     best = comparison.best.run_id
-    say(f"The best run is {best}. Next: taxiway register {comparison.recipe} --run {best[:_SHORT]}{options}")
+    say(f"The best run is {best}. Next: taxiway register {quote(comparison.recipe)} --run {best[:_SHORT]}{options}")
 
 
 def _metrics(comparison: Comparison) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from shlex import quote
 
 import click
 
@@ -50,4 +51,4 @@ def command(settings: Settings, model: str, to: str, as_json: bool) -> None:
     if not done.moves:
         say(f"{done.version} is in {done.version.stage} already.")
     if done.version.stage == PRODUCTION:
-        say(f"Next: taxiway score {done.version.name} --months … --out predictions/{same_store(settings)}")
+        say(f"Next: taxiway score {quote(done.version.name)} --months … --out predictions/{same_store(settings)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 import click
 
 from taxiway.cli.options import same_store, with_json, with_settings
@@ -41,7 +43,7 @@ def command(
     if version.synthetic:
         say("It was trained on synthetic trips.", style="yellow")
     if version.stage == "None":
-        say(f"Next: taxiway promote {version} --to staging{same_store(settings)}")
+        say(f"Next: taxiway promote {quote(str(version))} --to staging{same_store(settings)}")
 
 
 def _pairs(tags: tuple[str, ...]) -> dict[str, str]:

@@ -9,6 +9,8 @@ import re
 
 from taxiway.errors import MachineError, TaxiwayError, Unreachable
 from taxiway.reach import without_credentials
+from taxiway.sqlite import locked
+from taxiway.variables import misread
 
 _DISK = ("no space left on device", "database or disk is full")
 _MEMORY = (
@@ -39,6 +41,8 @@ def translate(error: BaseException) -> TaxiwayError:
     """
     if isinstance(error, TaxiwayError):
         return error
+    if fault := locked(error) or misread(error):
+        return fault
     text = _whole_text(error).lower()
     if gone := _GONE.search(text):
         return Unreachable(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from taxiway.errors import Refused, UsageError, did_you_mean
+from taxiway.names import quote
 from taxiway.settings import Settings, load_settings
 from taxiway.store import connect, registry_lock
 from taxiway.versions import (

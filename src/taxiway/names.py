@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from hashlib import sha256
 
@@ -118,6 +119,19 @@ def folder_name(name: str) -> str:
     if plain == name and not name.startswith("."):
         return name
     return f"{plain.strip('._-') or 'model'}-{sha256(name.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
+
+
+def quote(word: str) -> str:
+    """A word as a shell takes it, in the quotes that are the easiest to read.
+
+    Examples
+    --------
+    >>> print(quote("tip/3"), quote("o'hare/3"), quote("a b"))
+    tip/3 "o'hare/3" 'a b'
+    """
+    if "'" in word and not set('"$`\\!\n') & set(word):
+        return f'"{word}"'
+    return shlex.quote(word)
 
 
 def shown(name: str) -> str:

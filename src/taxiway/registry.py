@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taxiway.comparison import Comparison, compare, find_experiment, find_run
 from taxiway.deletion import Deletion, delete, plan_deletion
 from taxiway.errors import BadData, NotFound, Refused, UsageError, did_you_mean
-from taxiway.names import check_name, equals
+from taxiway.names import check_name, equals, quote
 from taxiway.open_runs import FINISHED
 from taxiway.settings import Settings, load_settings
 from taxiway.store import connect, registry_lock
@@ -234,10 +233,10 @@ def _move(client: MlflowClient, versions: Sequence[Version], version: Version, s
     now = version.stage
     for step in (STAGING, PRODUCTION) if (now, stage) == (NONE, PRODUCTION) else (stage,):
         archive = step == stage and stage in ALIASES
+        # A number, where MLflow 3.17 asks for a text: it compares with numbers, which PostgreSQL insists on.
+        number: Any = version.version
         with stages_allowed():
-            client.transition_model_version_stage(
-                version.name, str(version.version), step, archive_existing_versions=archive
-            )
+            client.transition_model_version_stage(version.name, number, step, archive_existing_versions=archive)
         if step != now:
             moves.append(Move(version.name, version.version, now, step))
         now = step

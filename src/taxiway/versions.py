@@ -9,12 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from shlex import quote
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from taxiway.errors import NotFound, UsageError, did_you_mean
-from taxiway.names import check_name, equals, impossible, shown
+from taxiway.names import check_name, equals, impossible, quote, shown
 from taxiway.settings import Settings, load_settings
 from taxiway.store import connect
 
@@ -87,8 +86,8 @@ class Version:
 
     @property
     def uri(self) -> str:
-        """What MLflow loads it by."""
-        return f"models:/{self.name}/{self.version}"
+        """What MLflow loads it by; its source where the name holds a ``?``, which no such address can."""
+        return self.source if "?" in self.name else f"models:/{self.name}/{self.version}"
 
     @property
     def in_use(self) -> tuple[str, ...]:
@@ -178,8 +177,12 @@ def production_version(name: str, settings: Settings) -> Version:
     versions = versions_of(connect(settings), name)
     found = in_stage(versions, PRODUCTION)
     if found is None:
+        alias = ALIASES[PRODUCTION]
+        named = next((version for version in versions if alias in version.aliases), None)
+        but = f", though {named} has the alias '{alias}': the stage decides" if named else ""
+        meant = quote(str(named or name))
         raise NotFound(
-            f"No version of '{name}' is in production", f"Promote one: taxiway promote {quote(name)} --to production"
+            f"No version of '{name}' is in production{but}", f"Promote one: taxiway promote {meant} --to production"
         )
     return found
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from taxiway.cli.options import same_store, with_json, with_settings
+from taxiway.names import quote
 from taxiway.settings import Settings
 
 if TYPE_CHECKING:

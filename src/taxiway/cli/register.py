@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from shlex import quote
-
 import click
 
 from taxiway.cli.options import same_store, with_json, with_settings
+from taxiway.names import quote
 from taxiway.settings import Settings
 
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from taxiway.errors import NotFound, UsageError, did_you_mean
+from taxiway.names import begins_with, equals, quote
 from taxiway.open_runs import FINISHED
 from taxiway.settings import Settings, load_settings
 from taxiway.store import connect, search_runs
@@ -129,7 +130,8 @@ def compare(
     """
     client = connect(settings or load_settings())
     experiment = find_experiment(client, recipe_name)
-    sweeps = list(search_runs(client, [experiment], "tags.`taxiway.kind` = 'sweep'", ("attributes.start_time DESC",)))
+    newest_first = ("attributes.start_time DESC",)
+    sweeps = list(search_runs(client, [experiment], equals("tags.`taxiway.kind`", "sweep"), newest_first))
     parent = _choose_sweep(client, sweeps, run, recipe_name)
     parents = sweeps if all_sweeps else [parent]
     children = [child for one in parents for child in _candidates(client, experiment, one.info.run_id)]
@@ -151,7 +153,8 @@ def find_experiment(client: MlflowClient, recipe_name: str) -> str:
         return str(found.experiment_id)
     names = [item.name for item in client.search_experiments() if item.name != "Default"]
     is_recipe = recipe_name in RECIPES or not names
-    remedy = f"Train it: taxiway train {recipe_name} --train …" if is_recipe else did_you_mean(recipe_name, names)
+    train = f"Train it: taxiway train {quote(recipe_name)} --train …"
+    remedy = train if is_recipe else did_you_mean(recipe_name, names)
     raise NotFound(f"There is no experiment '{recipe_name}'", remedy)
 
 
@@ -167,11 +170,11 @@ def find_run(client: MlflowClient, experiment: str, recipe_name: str, run: str) 
     """
     found = []
     if re.fullmatch(r"[0-9a-f]{4,32}", run):
-        found = list(search_runs(client, [experiment], f"attributes.run_id LIKE '{run}%'"))
+        begun = search_runs(client, [experiment], begins_with("attributes.run_id", run))
+        found = [item for item in begun if item.info.run_id.startswith(run)]
     if not found:
-        raise NotFound(
-            f"There is no run '{run}' among those of '{recipe_name}'", f"See them: taxiway compare {recipe_name} --all"
-        )
+        see = f"See them: taxiway compare {quote(recipe_name)} --all"
+        raise NotFound(f"There is no run '{run}' among those of '{recipe_name}'", see)
     if len(found) > 1:
         raise UsageError(f"The ids of {len(found)} runs begin with '{run}'", "Write more of it")
     return found[0]
@@ -241,7 +244,8 @@ def _choose_sweep(client: MlflowClient, sweeps: Sequence[Run], run: str | None, 
         finished = (sweep for sweep in sweeps if sweep.info.status == FINISHED)
         chosen = next(finished, sweeps[0] if sweeps else None)
         if chosen is None:
-            raise NotFound(f"Nothing was trained for '{recipe_name}' yet", f"Train it: taxiway train {recipe_name}")
+            train = f"Train it: taxiway train {quote(recipe_name)}"
+            raise NotFound(f"Nothing was trained for '{recipe_name}' yet", train)
         return chosen
     found = find_run(client, sweeps[0].info.experiment_id if sweeps else "", recipe_name, run)
     by_id = {sweep.info.run_id: sweep for sweep in sweeps}
@@ -252,7 +256,8 @@ def _choose_sweep(client: MlflowClient, sweeps: Sequence[Run], run: str | None, 
 
 
 def _candidates(client: MlflowClient, experiment: str, sweep_id: str) -> Iterable[Run]:
-    return search_runs(client, [experiment], f"tags.`{_PARENT}` = '{sweep_id}'", ("attributes.start_time ASC",))
+    found = search_runs(client, [experiment], equals(f"tags.`{_PARENT}`", sweep_id), ("attributes.start_time ASC",))
+    return (run for run in found if run.data.tags.get(_PARENT) == sweep_id)
 
 
 def _compare(recipe_name: str, parent: Run, children: Sequence[Run], all_sweeps: bool) -> Comparison:

@@ -147,7 +147,7 @@ def _check_tracking(settings: Settings) -> Finding:
     if is_server(settings.tracking_uri):
         return Finding("tracking", True, f"MLflow {server_version(settings)} at {place}")
     if settings.embedded_store:
-        made = check_embedded_store(settings)
+        made = check_embedded_store(settings, _PATIENCE / 2)
         state = "" if made else ", made on first use"
         return Finding("tracking", True, f"MLflow {server_version(settings)} without a server, {place}{state}")
     check_database(settings.tracking_uri)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taxiway.errors import NotFound
+from taxiway.names import quote
 from taxiway.recipes.document import read_document
 from taxiway.scratch import private_folder
 from taxiway.sharing import check_shared, load_model
@@ -79,7 +80,7 @@ class Download:
 
 
 @contextmanager
-def downloaded(name: str, settings: Settings) -> Iterator[Download]:
+def downloaded(name: str, settings: Settings, progress: Progress | None = None) -> Iterator[Download]:
     """Find the version of a model that is in production, and have its files here while the block runs.
 
     Parameters
@@ -87,6 +88,8 @@ def downloaded(name: str, settings: Settings) -> Iterator[Download]:
     name : str
         The registered model's, which is its recipe's.
     settings : Settings
+    progress : Progress, optional
+        Told where the version's stage and the aliases contradict each other.
 
     Yields
     ------
@@ -104,9 +107,11 @@ def downloaded(name: str, settings: Settings) -> Iterator[Download]:
     from taxiway.store import check_embedded_store
 
     if settings.embedded_store and not check_embedded_store(settings):
-        raise NotFound(f"There is no registered model '{name}'", f"Train one: taxiway train {name}")
+        raise NotFound(f"There is no registered model '{name}'", f"Train one: taxiway train {quote(name)}")
     with private_folder(settings) as folder:
         version = production_version(name, settings)
+        if progress is not None and version.disagreement:
+            progress.note(doubt(version))
         recipe = _download_artifact(version, f"runs:/{version.run_id}/{_RECIPE_FILE}", folder, _RECIPE_FILE)
         model = _download_artifact(version, version.uri, folder, "model")
         if not (model / MLMODEL).is_file():
@@ -114,6 +119,14 @@ def downloaded(name: str, settings: Settings) -> Iterator[Download]:
             raise _gone(version, f"{version.uri} is empty")
         vet_model(model, str(version))
         yield Download(version, read_document(json.loads(recipe.read_text(encoding="utf-8"))), model, settings)
+
+
+def doubt(version: Version) -> str:
+    """What to know of a version in production whose stage and alias contradict each other, in one sentence."""
+    return (
+        f"{version} is used, whose stage decides, but it {version.disagreement}; "
+        f"to repair it: taxiway promote {quote(str(version))} --to production"
+    )
 
 
 def load_production(name: str, settings: Settings, progress: Progress | None = None) -> Production:
@@ -140,7 +153,7 @@ def load_production(name: str, settings: Settings, progress: Progress | None = N
     from taxiway.spark import spark_session
 
     check_shared(settings)
-    with downloaded(name, settings) as found:
+    with downloaded(name, settings, progress) as found:
         return found.load(spark_session(settings, progress))
 
 

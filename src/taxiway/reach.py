@@ -20,6 +20,8 @@ PATIENCE = 4.0
 _SILENCE = 12
 _REMEDY = "Start it, or correct MLFLOW_TRACKING_URI; without one, a store under the home is used"
 _SIGN_IN = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN)"
+_EXAMPLE = "http://127.0.0.1:5000"
+_HOST_AND_PORT = re.compile(r"(?:[^\s/:@]+|\[[0-9a-fA-F:.]+\])(?::\d+(?:/\S*)?)?")
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -37,6 +39,71 @@ def without_credentials(uri: str) -> str:
     'postgresql+psycopg://db/mlflow'
     """
     return re.sub(r"(\w://[^\s?#]*)[?#]\S*", r"\1", re.sub(r"://[^\s/]*@", "://", uri))
+
+
+def check_address(uri: str) -> None:
+    """Say what is wrong with an address of a store that is of no kind that Taxiway supports.
+
+    Parameters
+    ----------
+    uri : str
+        A server (``http://``, ``https://``), a SQLite file, or a database of PostgreSQL, MySQL or SQL
+        Server. MLflow knows more kinds, which lack a registry with stages or keep it elsewhere.
+
+    Raises
+    ------
+    UsageError
+
+    Examples
+    --------
+    >>> check_address("http://127.0.0.1:5000")
+    >>> check_address("127.0.0.1:5000")
+    Traceback (most recent call last):
+    taxiway.errors.UsageError: '127.0.0.1:5000' says no kind of store. Write http://127.0.0.1:5000
+    """
+    place = without_credentials(uri)
+    scheme, colon, rest = uri.partition("://")
+    dialect = scheme.lower().partition("+")[0] if colon else ""
+    if is_server(uri):
+        _check_host(uri, place)
+    elif dialect == "sqlite":
+        if not re.fullmatch(r"/[^?]+(\?.*)?", rest) or rest.startswith("/:memory:"):
+            raise UsageError(f"'{place}' names no file", "Write sqlite:////folder/mlflow.db, with four slashes")
+    elif dialect not in _DATABASE_PORTS:
+        raise UsageError(*_unsupported(uri, place, dialect))
+
+
+def _check_host(uri: str, place: str) -> None:
+    try:
+        parts = urlsplit(uri)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or re.search(r"\s", uri):
+        raise UsageError(f"'{place}' is not an address of a server", f"Write for example {_EXAMPLE}")
+
+
+def _unsupported(uri: str, place: str, dialect: str) -> tuple[str, str]:
+    """What an address is instead of one that Taxiway supports, and what to write."""
+    kind = dialect or uri.partition(":")[0].lower()
+    if kind == "postgres":
+        return f"'{place}' has a scheme that SQLAlchemy does not know", "Write postgresql+psycopg://…"
+    if kind in ("databricks", "databricks-uc", "uc"):
+        return (
+            f"'{place}' is a workspace of Databricks, which Taxiway does not support",
+            f"Name an MLflow server of your own ({_EXAMPLE}), or leave it out for the store under the home",
+        )
+    if kind == "file" or (not dialect and (uri.startswith((".", "/", "~")) or "/" in uri.partition(":")[0])):
+        return (
+            f"'{place}' is a folder of files, which MLflow develops no further and Taxiway does not support",
+            "Write sqlite:////folder/mlflow.db, or leave it out for the store under the home",
+        )
+    if not dialect and _HOST_AND_PORT.fullmatch(uri.strip()):
+        return f"'{place}' says no kind of store", f"Write http://{place.strip()}"
+    return (
+        f"'{place}' is no kind of MLflow store that Taxiway supports",
+        f"Write {_EXAMPLE} for a server, sqlite:////folder/mlflow.db for a file, or postgresql+psycopg://…",
+    )
 
 
 def _notice_dead_networks() -> None:
@@ -70,9 +137,12 @@ def check_server(uri: str) -> None:
     Unreachable
         Nothing answers within `PATIENCE` seconds, or what answers is not well. Who may come in is
         judged by `question_server`, which knows MLflow's credentials.
+    UsageError
+        It is no address.
     """
     import requests
 
+    check_address(uri)
     _notice_dead_networks()
     spare_loopback()
     place = without_credentials(uri)
@@ -80,7 +150,7 @@ def check_server(uri: str) -> None:
         # Requests bounds each read, and each address of a name, but not the whole.
         status = _within(PATIENCE, lambda: requests.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE).status_code)
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError) as error:
-        raise UsageError(f"'{place}' is not an address of a server", "Correct MLFLOW_TRACKING_URI") from error
+        raise UsageError(f"'{place}' is not an address of a server", f"Write for example {_EXAMPLE}") from error
     except requests.exceptions.SSLError:
         # MLflow has variables of its own for certificates: `question_server` asks with them.
         return
@@ -210,15 +280,17 @@ def check_database(uri: str) -> None:
     Parameters
     ----------
     uri : str
-        What is not a database on a host (``databricks``, ``sqlite:///…``) passes unasked.
+        What is not a database on a host (``sqlite:///…``) passes unasked.
 
     Raises
     ------
     Unreachable
         Nothing answers, or the database refuses us.
     UsageError
-        The driver that the address names is not installed.
+        The driver that the address names is not installed, or the address is of no kind that
+        Taxiway supports.
     """
+    check_address(uri)
     parts = urlsplit(uri)
     dialect = parts.scheme.partition("+")[0]
     if dialect not in _DATABASE_PORTS or not parts.hostname:

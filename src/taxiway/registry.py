@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taxiway.comparison import Comparison, compare, find_experiment, find_run
 from taxiway.deletion import Deletion, delete, plan_deletion
 from taxiway.errors import BadData, NotFound, Refused, UsageError, did_you_mean
+from taxiway.names import check_name, equals, quote
 from taxiway.open_runs import FINISHED
 from taxiway.settings import Settings, load_settings
 from taxiway.store import connect, registry_lock
@@ -31,6 +32,7 @@ from taxiway.versions import (
     in_stage,
     linked_versions,
     models,
+    numbers_in_use,
     parse_model,
     pick,
     production_version,
@@ -122,6 +124,8 @@ def register(
 
     Raises
     ------
+    UsageError
+        No model can have this name, though an experiment can.
     NotFound
         No such recipe, experiment or run.
     Refused
@@ -129,6 +133,7 @@ def register(
     BadData
         The run has no complete model.
     """
+    check_name(recipe_name)
     options = settings or load_settings()
     client = connect(options)
     chosen = _choose_run(client, recipe_name, options, run)
@@ -166,7 +171,7 @@ def promote(model: str, settings: Settings | None = None, to: str = "production"
     Raises
     ------
     NotFound
-        No such model or version.
+        No such model or version, or only archived ones and none is named.
     Refused
         The version is not ready.
     """
@@ -196,16 +201,23 @@ def _candidate(versions: Sequence[Version], name: str, stage: str) -> Version:
         raise UsageError(f"Which version of '{name}' should go to {stage}?", f"Name it: {name}/3")
     staged = in_stage(versions, STAGING)
     if stage == PRODUCTION:
-        newest = next((version for version in versions if version.stage != ARCHIVED), None)
-        found = staged or newest or next(iter(versions), None)
+        found = staged or next((version for version in versions if version.stage != ARCHIVED), None)
     else:
         found = next((version for version in versions if version.stage == NONE), None)
         # Asked twice, an older version must not push out the one that the first call moved.
         if staged is not None and (found is None or found.version < staged.version):
             found = staged
+    if found is None and versions:
+        # What was archived on purpose does not come back unasked.
+        newest = max(versions, key=lambda version: version.version)
+        state = "only archived versions" if stage == PRODUCTION else "no version in None or Staging"
+        raise NotFound(
+            f"'{name}' has {state}, and you named none",
+            f"Name the one you mean: taxiway promote {quote(str(newest))} --to {stage.lower()}",
+        )
     if found is None:
         raise NotFound(
-            f"'{name}' has no version that could go to {stage}", f"Name one, or register: taxiway register {name}"
+            f"'{name}' has no version that could go to {stage}", f"Register one: taxiway register {quote(name)}"
         )
     return found
 
@@ -221,10 +233,10 @@ def _move(client: MlflowClient, versions: Sequence[Version], version: Version, s
     now = version.stage
     for step in (STAGING, PRODUCTION) if (now, stage) == (NONE, PRODUCTION) else (stage,):
         archive = step == stage and stage in ALIASES
+        # A number, where MLflow 3.17 asks for a text: it compares with numbers, which PostgreSQL insists on.
+        number: Any = version.version
         with stages_allowed():
-            client.transition_model_version_stage(
-                version.name, str(version.version), step, archive_existing_versions=archive
-            )
+            client.transition_model_version_stage(version.name, number, step, archive_existing_versions=archive)
         if step != now:
             moves.append(Move(version.name, version.version, now, step))
         now = step
@@ -272,8 +284,10 @@ def _best_of(comparison: Comparison) -> str:
 
 def _logged_model(client: MlflowClient, run: Run) -> LoggedModel:
     """The run's model, known to be whole."""
-    found = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'")
-    named = [model for model in found if model.name == MODEL and str(model.status) == READY]
+    found = client.search_logged_models(
+        [run.info.experiment_id], filter_string=equals("source_run_id", run.info.run_id)
+    )
+    named = [model for model in found if _is_model_of(model, run) and str(model.status) == READY]
     if not named:
         raise BadData(f"Run '{run.info.run_id}' has no complete model", "Register another run, or train again")
     files = client.list_logged_model_artifacts(named[0].model_id)
@@ -281,6 +295,10 @@ def _logged_model(client: MlflowClient, run: Run) -> LoggedModel:
         # After `mlflow gc` a model downloads as an empty folder, without an error (3.17).
         raise BadData(f"The files of run '{run.info.run_id}' are gone", "Register another run, or train again")
     return named[0]
+
+
+def _is_model_of(model: LoggedModel, run: Run) -> bool:
+    return bool(model.name == MODEL and model.source_run_id == run.info.run_id)
 
 
 def _create_version(
@@ -300,8 +318,9 @@ def _create_version(
         )
     except BaseException:
         # Ctrl-C included: no model without a version stays behind. After a kill one does; it is
-        # listed nowhere, and the next `register` fills it.
-        if is_new:
+        # listed nowhere, and the next `register` fills it. The version may have been made before
+        # the error, or another one by somebody else: then the model stays.
+        if is_new and not numbers_in_use(client, name, known=(1,)):
             client.delete_registered_model(name)
         raise
     linked = [*linked_versions(logged), {"name": name, "version": int(made.version)}]

@@ -183,7 +183,7 @@ class _Job:
         from taxiway.spark import spark_session
         from taxiway.trips.source import fetch
 
-        with downloaded(self.name, self.settings) as found:
+        with downloaded(self.name, self.settings, self.progress) as found:
             _check_columns(found.recipe, self.months)
             layouts = found.recipe.recipe.layouts
             files = fetch(self.months, self.settings, layouts=layouts, progress=self.progress)

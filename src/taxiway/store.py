@@ -5,42 +5,29 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxiway.errors import MachineError, Refused, TaxiwayError, Unreachable, UsageError
+from taxiway.names import equals, folder_name
 from taxiway.reach import check_database, check_server, is_server, question_server, without_credentials
 from taxiway.settings import Settings
+from taxiway.sqlite import PATIENCE, check_file, file_of, is_news, locked, note_opened, schema_fault, users_of
+from taxiway.variables import prepare_environment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# Set only where the user has not: the variables keep the meaning that MLflow gave them.
-_ENVIRONMENT = {
-    # MLflow 3.17 tries a dead server for 4.5 minutes. Five retries wait 30 seconds in all,
-    # which rides out the restart of a database and still ends.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
-    # Standard output belongs to data, standard error to Taxiway's own progress.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # MLflow reports its use to its makers unless told not to.
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
 _WHO = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 # What MLflow was lent for the container stack: taken back before any other store is opened.
 _LENT: dict[str, str] = {}
 DATABASE_FILE = "mlflow.db"
 _PAGE = 1000
-_REGISTRY_PATIENCE = 30.0
+_REGISTRY_PATIENCE = PATIENCE
 _CREATION_PATIENCE = 120.0
 
 
@@ -62,6 +49,10 @@ def connect(settings: Settings) -> MlflowClient:
         The server does not answer within five seconds, or does not let us in.
     MachineError
         The home cannot be written, or the SQLite file is not usable.
+    Refused
+        Another program has had the SQLite file locked for half a minute.
+    UsageError
+        The address is of no kind that Taxiway supports.
     NotFound
         The profile is ``stack``, and the container stack was never started.
     """
@@ -74,13 +65,10 @@ def connect(settings: Settings) -> MlflowClient:
         _ask_server(settings)
     else:
         check_database(uri)
+        file = file_of(uri)
+        if file is not None and file.exists():
+            check_file(file)
     return _client(uri)
-
-
-def prepare_environment() -> None:
-    """Give MLflow its bounds and its silence, before it is imported for the first time."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
 
 
 def import_mlflow() -> Any:
@@ -97,6 +85,8 @@ def import_mlflow() -> Any:
     level = os.environ["MLFLOW_LOGGING_LEVEL"].upper()
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(level)
+    # A filter that is there already is not added again.
+    logging.getLogger("mlflow.store.db.utils").addFilter(is_news)
     return mlflow
 
 
@@ -107,7 +97,8 @@ def experiment_id(client: MlflowClient, settings: Settings, name: str) -> str:
     ----------
     client : MlflowClient
     settings : Settings
-        In the embedded store the artifacts go to ``{home}/artifacts/<name>``.
+        In the embedded store the artifacts go to ``{home}/artifacts/<name>``, or to a folder whose
+        name every system can hold.
     name : str
         The recipe's name.
 
@@ -120,7 +111,7 @@ def experiment_id(client: MlflowClient, settings: Settings, name: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        folder = settings.home / "artifacts" / name
+        folder = settings.home / "artifacts" / folder_name(name)
         location = folder.as_uri() if settings.embedded_store else None
         try:
             return str(client.create_experiment(name, artifact_location=location))
@@ -155,18 +146,20 @@ def server_version(settings: Settings) -> str:
     return _ask_server(settings)
 
 
-def check_embedded_store(settings: Settings) -> bool:
+def check_embedded_store(settings: Settings, patience: float = PATIENCE) -> bool:
     """Whether the embedded store exists; one that is there must be usable.
 
     Raises
     ------
+    Refused
+        Another program has had the file locked for so many seconds.
     MachineError
-        The file cannot be read and written, or is no SQLite file.
+        The file cannot be read and written, is no SQLite file, or a newer MLflow's.
     """
     file = settings.home / DATABASE_FILE
     if not file.exists():
         return False
-    _check_file(file)
+    check_file(file, patience)
     return True
 
 
@@ -202,8 +195,7 @@ def registry_lock(settings: Settings) -> Iterator[None]:
     Refused
         It was not free within half a minute.
     """
-    busy = Refused("Another process is changing the model registry", "Wait for it to end and try again")
-    with _lock(settings, "registry", _REGISTRY_PATIENCE, lambda: busy):
+    with _lock(settings, "registry", _REGISTRY_PATIENCE, lambda: _who_registers(settings)):
         yield
 
 
@@ -218,10 +210,13 @@ def close_abandoned_runs(client: MlflowClient, experiment_id: str) -> tuple[str,
     tuple of str
         Ids of the runs that were closed.
     """
-    mine = f"attributes.status = 'RUNNING' AND tags.`taxiway.host` = '{socket.gethostname()}'"
+    host = socket.gethostname()
+    mine = f"{equals('attributes.status', 'RUNNING')} AND {equals('tags.`taxiway.host`', host)}"
     closed = []
     for run in search_runs(client, [experiment_id], mine):
         pid = run.data.tags.get("taxiway.pid", "")
+        if run.info.status != "RUNNING" or run.data.tags.get("taxiway.host") != host:
+            continue
         if pid.isdigit() and not is_alive(int(pid), run.info.start_time / 1000):
             client.set_terminated(run.info.run_id, "KILLED")
             closed.append(run.info.run_id)
@@ -231,7 +226,7 @@ def close_abandoned_runs(client: MlflowClient, experiment_id: str) -> tuple[str,
 def search_runs(
     client: MlflowClient, experiment_ids: list[str], condition: str, order: tuple[str, ...] = ()
 ) -> Iterator[Run]:
-    """All runs that meet a condition, page after page."""
+    """All runs that meet a condition, page after page; values stand in it by `taxiway.names.equals`."""
     token = None
     while True:
         page = client.search_runs(
@@ -283,8 +278,10 @@ def _lend_credentials(settings: Settings) -> None:
 
 def _client(uri: str) -> MlflowClient:
     mlflow = import_mlflow()
+    from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
 
+    note_opened(uri)
     own = {name: os.environ[name] for name in ("MLFLOW_TRACKING_URI",) if name in os.environ}
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
@@ -293,18 +290,15 @@ def _client(uri: str) -> MlflowClient:
     os.environ.update(own)
     try:
         client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-    except MlflowException as error:
-        raise _store_fault(uri, error) from error
+    except (MlflowException, CommandError) as error:
+        raise locked(error) or _store_fault(uri, error) from error
     return client
 
 
 def _store_fault(uri: str, error: Exception) -> TaxiwayError:
     place = without_credentials(uri)
-    if "out-of-date database schema" in str(error):
-        return MachineError(
-            f"{place} was made by another version of MLflow",
-            f"Back it up, then run: mlflow db upgrade {place}",
-        )
+    if fault := schema_fault(place, error):
+        return fault
     first = without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
     return MachineError(f"{place} cannot be used: {first[:200]}", "Check MLFLOW_TRACKING_URI")
 
@@ -349,19 +343,6 @@ def _create_file(settings: Settings, file: Path) -> None:
     partial.replace(file)
 
 
-def _check_file(file: Path) -> None:
-    """Tell at once what MLflow would find out after 100 seconds of retries."""
-    if not os.access(file, os.R_OK | os.W_OK):
-        raise MachineError(f"{file} cannot be read and written", "Change its permissions, or set TAXIWAY_HOME")
-    try:
-        with closing(sqlite3.connect(file, timeout=20)) as connection:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise MachineError(
-            f"{file} is not a usable SQLite file ({error})", "Move it away; a new one is made at the next start"
-        ) from error
-
-
 @contextmanager
 def _lock(settings: Settings, name: str, patience: float, busy: Any) -> Iterator[None]:
     from filelock import FileLock, Timeout
@@ -385,6 +366,12 @@ def _lock(settings: Settings, name: str, patience: float, busy: Any) -> Iterator
 
 def _lock_folder(settings: Settings) -> Path:
     return settings.home / "locks"
+
+
+def _who_registers(settings: Settings) -> Refused:
+    users = users_of(_lock_folder(settings) / "registry.lock")
+    who = f" ({users})" if users else ""
+    return Refused(f"Another process{who} is changing the model registry", "Wait for it to end and try again")
 
 
 def _who_trains(sidecar: Path) -> Refused:

@@ -18,7 +18,8 @@ from taxiway.progress import Progress, Silent
 from taxiway.proxies import sparing_loopback
 from taxiway.reach import is_server
 from taxiway.settings import Settings
-from taxiway.store import address, check_embedded_store, connect, prepare_environment
+from taxiway.store import address, check_embedded_store, connect
+from taxiway.variables import prepare_environment
 
 HOST = "127.0.0.1"
 _PATIENCE = 120.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from taxiway.errors import NotFound, UsageError, did_you_mean
+from taxiway.names import check_name, equals, impossible, quote, shown
 from taxiway.settings import Settings, load_settings
 from taxiway.store import connect
 
@@ -85,8 +86,8 @@ class Version:
 
     @property
     def uri(self) -> str:
-        """What MLflow loads it by."""
-        return f"models:/{self.name}/{self.version}"
+        """What MLflow loads it by; its source where the name holds a ``?``, which no such address can."""
+        return self.source if "?" in self.name else f"models:/{self.name}/{self.version}"
 
     @property
     def in_use(self) -> tuple[str, ...]:
@@ -105,7 +106,7 @@ class Version:
 
 
 def parse_model(text: str) -> tuple[str, int | None]:
-    """Read ``tip`` or ``tip/3``.
+    """Read ``tip`` or ``tip/3``: whatever MLflow may have as a name, and the number after the only ``/``.
 
     Raises
     ------
@@ -114,13 +115,18 @@ def parse_model(text: str) -> tuple[str, int | None]:
 
     Examples
     --------
-    >>> parse_model("tip/3"), parse_model("card-tip")
-    (('tip', 3), ('card-tip', None))
+    >>> parse_model("tip/3"), parse_model("o'hare")
+    (('tip', 3), ("o'hare", None))
     """
-    match = re.fullmatch(r"([^/\s][^/]*?)(?:/([1-9]\d{0,8}))?", text)
-    if match is None:
-        raise UsageError(f"'{text}' is neither a model nor a version of one", "Write tip, or tip/3")
-    return match[1], int(match[2]) if match[2] else None
+    name, slash, number = text.partition("/")
+    fault = impossible(name)
+    if not fault and slash and not re.fullmatch(r"[1-9][0-9]{0,8}", number):
+        fault = "after the / comes the number of a version"
+    if "/" in number:
+        fault = impossible(text)
+    if fault:
+        raise UsageError(f"'{shown(text)}' is neither a model nor a version of one: {fault}", "Write tip, or tip/3")
+    return name, int(number) if number else None
 
 
 def models(name: str | None = None, settings: Settings | None = None) -> tuple[Version, ...]:
@@ -171,8 +177,12 @@ def production_version(name: str, settings: Settings) -> Version:
     versions = versions_of(connect(settings), name)
     found = in_stage(versions, PRODUCTION)
     if found is None:
+        alias = ALIASES[PRODUCTION]
+        named = next((version for version in versions if alias in version.aliases), None)
+        but = f", though {named} has the alias '{alias}': the stage decides" if named else ""
+        meant = quote(str(named or name))
         raise NotFound(
-            f"No version of '{name}' is in production", f"Promote one: taxiway promote {name} --to production"
+            f"No version of '{name}' is in production{but}", f"Promote one: taxiway promote {meant} --to production"
         )
     return found
 
@@ -184,7 +194,10 @@ def versions_of(client: MlflowClient, name: str) -> tuple[Version, ...]:
     ------
     NotFound
         There is no model of that name.
+    UsageError
+        There can be none.
     """
+    check_name(name)
     model = get_model(client, name)
     if model is None:
         raise unknown_model(client, name)
@@ -222,11 +235,13 @@ def get_model(client: MlflowClient, name: str) -> RegisteredModel | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_registered_model(name)
+        found = client.get_registered_model(name)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"):
             return None
         raise
+    # A database that takes capitals for small letters may answer with another model.
+    return found if found.name == name else None
 
 
 def known_models(client: MlflowClient) -> tuple[str, ...]:
@@ -244,8 +259,42 @@ def known_models(client: MlflowClient) -> tuple[str, ...]:
 def unknown_model(client: MlflowClient, name: str) -> NotFound:
     """The error for a model that is not there."""
     known = known_models(client)
-    remedy = did_you_mean(name, known) if known else f"Register one: taxiway register {name}"
+    remedy = did_you_mean(name, known) if known else f"Register one: taxiway register {quote(name)}"
     return NotFound(f"There is no registered model '{name}'", remedy)
+
+
+def numbers_in_use(client: MlflowClient, name: str, known: Iterable[int] = ()) -> frozenset[int]:
+    """The versions that a model has, each asked for by its number: what to trust before something is destroyed.
+
+    A search may find fewer: it goes by a filter, and a server leaves out what one may not read.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    name : str
+    known : iterable of int
+        Numbers to ask for besides all those up to the highest that the model itself tells.
+    """
+    model = get_model(client, name)
+    if model is None:
+        return frozenset()
+    told = {int(version.version) for version in model.latest_versions}
+    told |= {int(version) for version in model.aliases.values()}
+    highest = max({1, *told, *known})
+    return frozenset(number for number in range(1, highest + 1) if get_version(client, name, number) is not None)
+
+
+def get_version(client: MlflowClient, name: str, number: int) -> ModelVersion | None:
+    """A version as MLflow has it under its number, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_model_version(name, str(number))
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
+            return None
+        raise
+    return found if (found.name, int(found.version)) == (name, number) else None
 
 
 def linked_versions(logged: LoggedModel) -> list[dict[str, Any]]:
@@ -271,12 +320,11 @@ def stages_allowed() -> Iterator[None]:
 
 
 def _search_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
-    quoted = name.replace("'", "")
     found: list[ModelVersion] = []
     token = None
     while True:
-        page = client.search_model_versions(f"name = '{quoted}'", max_results=1000, page_token=token)
-        found += page
+        page = client.search_model_versions(equals("name", name), max_results=1000, page_token=token)
+        found += [version for version in page if version.name == name]
         token = page.token
         if not token:
             return found

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import requests
+from postgresql import mended_app, postgresql
 
 from taxiway.settings import Settings, load_settings
 
@@ -43,20 +44,24 @@ def server_address(tmp_path_factory: pytest.TempPathFactory, database_template: 
     """The address of a real MLflow server that ends with the session; it answers to 127.0.0.1 alone."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(database_template, folder / "mlflow.db")
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--allowed-hosts", f"127.0.0.1:{port}"]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "log").open("wb") as log:
-        # A session of its own, so that the worker that it starts can be ended with it.
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        await_health(f"http://127.0.0.1:{port}", process, folder / "log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+    with mlflow_server(folder, f"sqlite:///{folder / 'mlflow.db'}") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def postgresql_address() -> Iterator[str]:
+    """The address of a real PostgreSQL that ends with the session."""
+    with postgresql(free_port()) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def postgresql_server_address(tmp_path_factory: pytest.TempPathFactory, postgresql_address: str) -> Iterator[str]:
+    """The address of a real MLflow server on that PostgreSQL, which ends with the session too."""
+    folder = tmp_path_factory.mktemp("postgresql-server")
+    variables = mended_app(folder / "app")
+    with mlflow_server(folder, postgresql_address, "--app-name", "mended", variables=variables) as address:
+        yield address
 
 
 @pytest.fixture
@@ -73,6 +78,12 @@ def store(request: pytest.FixtureRequest) -> Settings:
 
 
 @pytest.fixture
+def postgresql_server(tmp_path: Path, postgresql_server_address: str) -> Settings:
+    """Settings that name the server on PostgreSQL, with a home of the test's own."""
+    return load_settings({"home": tmp_path / "home", "tracking_uri": postgresql_server_address}, {}, tmp_path)
+
+
+@pytest.fixture
 def recipe() -> str:
     """A recipe's name that no other test uses: the server is shared."""
     return f"tip-{uuid4().hex[:8]}"
@@ -82,6 +93,26 @@ def recipe() -> str:
 def port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
     return free_port()
+
+
+@contextmanager
+def mlflow_server(folder: Path, database: str, *more: str, variables: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run an MLflow server on a database, with its artifacts in a folder; its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", database, *more]
+    command += ["--artifacts-destination", str(folder / "artifacts"), "--allowed-hosts", f"127.0.0.1:{port}"]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment |= variables or {}
+    with (folder / "log").open("wb") as log:
+        # A session of its own, so that the worker that it starts can be ended with it.
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        await_health(f"http://127.0.0.1:{port}", process, folder / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
 
 
 def free_port() -> int:

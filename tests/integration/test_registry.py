@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from sweeps import make_sweep
 
 from taxiway.errors import BadData, NotFound, Refused, UsageError
+from taxiway.production import downloaded
+from taxiway.progress import Silent
 from taxiway.registry import delete, models, plan_deletion, production_version, promote, register
 from taxiway.settings import Settings
 from taxiway.store import connect, experiment_id
@@ -269,6 +272,117 @@ def test_delete_refuses_what_an_alias_alone_uses(embedded: Settings, recipe: str
     connect(embedded).set_registered_model_alias(recipe, "production", "1")
     with pytest.raises(Refused, match="is in Production"):
         plan_deletion(f"{recipe}/1", embedded)
+
+
+def test_delete_refuses_what_any_other_alias_points_to(store: Settings, recipe: str) -> None:
+    register_some(store, recipe, 2)
+    connect(store).set_registered_model_alias(recipe, "champion", "1")
+    for model in (f"{recipe}/1", recipe):
+        with pytest.raises(Refused, match=r"in use: it has the alias champion.*--with-alias champion"):
+            plan_deletion(model, store)
+    plan = plan_deletion(f"{recipe}/1", store, with_alias=["champion"])
+    assert plan.aliases == ("champion",)
+    delete(plan, store)
+    assert stages(store, recipe) == {2: ("None", ())}
+
+
+@pytest.mark.parametrize("shown", [(), (2,)])
+def test_nothing_is_deleted_because_a_search_found_less(
+    store: Settings, recipe: str, shown: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_some(store, recipe, 2)
+    promote(f"{recipe}/1", store)
+    search = MlflowClient.search_model_versions
+
+    def forgetful(*arguments: Any, **options: Any) -> Any:
+        page = search(*arguments, **options)
+        page[:] = [version for version in page if int(version.version) in shown]
+        return page
+
+    monkeypatch.setattr(MlflowClient, "search_model_versions", forgetful)
+    plan = plan_deletion(recipe, store)
+    assert (len(plan.versions), plan.whole_model) == (len(shown), True)
+    with pytest.raises(Refused, match=rf"Nothing was deleted: '{recipe}' also has {recipe}/1"):
+        delete(plan, store)
+    monkeypatch.undo()
+    assert stages(store, recipe) == {1: ("Production", ("production",)), 2: ("None", ())}
+
+
+def test_a_model_stays_whose_version_was_made_before_the_error(
+    store: Settings, recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_sweep(store, recipe, {"0.1": 0.6})
+    create = MlflowClient.create_model_version
+
+    def made_and_interrupted(*arguments: object, **options: object) -> None:
+        create(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_model_version", made_and_interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            register(recipe, store)
+    assert register(recipe, store).already_registered
+
+
+def test_archived_versions_are_promoted_by_their_number_alone(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 2)
+    for number in (1, 2):
+        promote(f"{recipe}/{number}", embedded, to="archived")
+    with pytest.raises(NotFound, match=f"only archived versions.*promote {recipe}/2 --to production"):
+        promote(recipe, embedded)
+    assert promote(f"{recipe}/1", embedded).version.stage == "Production"
+
+
+def test_names_that_no_model_can_have_are_not_looked_for(embedded: Settings) -> None:
+    for name in ("a/b", "a:b", ".."):
+        for action in (register, models, production_version):
+            with pytest.raises(UsageError, match="There can be no model"):
+                action(name, embedded)
+    for text in ("a/b/3", "a:b/1", "a/b"):
+        for action in (promote, plan_deletion):
+            with pytest.raises(UsageError, match="neither a model nor a version"):
+                action(text, embedded)
+
+
+class Notes(Silent):
+    """What a caller is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def test_scoring_says_when_stage_and_alias_disagree(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 2)
+    promote(f"{recipe}/1", embedded)
+    told = Notes()
+
+    def look_up() -> None:
+        # The files of these versions are no model: it is told before they are looked at.
+        with pytest.raises(NotFound, match="cannot be had"), downloaded(recipe, embedded, told):
+            pass
+
+    look_up()
+    assert told.notes == []
+    connect(embedded).set_registered_model_alias(recipe, "production", "2")
+    look_up()
+    assert told.notes == [
+        f"{recipe}/1 is used, whose stage decides, but it is in Production without the alias 'production'; "
+        f"to repair it: taxiway promote {recipe}/1 --to production"
+    ]
+    promote(f"{recipe}/1", embedded)
+    look_up()
+    assert len(told.notes) == 1
+
+
+def test_an_alias_alone_is_not_production_and_that_is_said(embedded: Settings, recipe: str) -> None:
+    register_some(embedded, recipe, 2)
+    connect(embedded).set_registered_model_alias(recipe, "production", "1")
+    with pytest.raises(NotFound, match=rf"though {recipe}/1 has the alias 'production'.*promote {recipe}/1 --to"):
+        production_version(recipe, embedded)
 
 
 def test_delete_removes_a_version_and_keeps_its_run(store: Settings, recipe: str) -> None:

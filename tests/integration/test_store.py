@@ -17,10 +17,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 from sweeps import OWNER, make_sweep
 
+from taxiway.cli.faults import translate
+from taxiway.doctor import diagnose
 from taxiway.errors import MachineError, Refused, TaxiwayError, Unreachable, UsageError
 from taxiway.settings import Settings, load_settings
+from taxiway.sqlite import users_of
 from taxiway.store import (
     check_embedded_store,
     close_abandoned_runs,
@@ -39,6 +43,28 @@ with training_lock(load_settings({"home": sys.argv[1]})):
     print("held", flush=True)
     sys.stdin.read()
 """
+
+
+LOCK = """
+import sqlite3, sys
+session = sqlite3.connect(sys.argv[1], isolation_level=None)
+session.execute(f"BEGIN {sys.argv[2]}")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def locking(file: Path, how: str = "EXCLUSIVE") -> Iterator[subprocess.Popen[str]]:
+    """Another program that has a SQLite file locked while the block runs."""
+    command = [sys.executable, "-c", LOCK, str(file), how]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        try:
+            yield holder
+        finally:
+            holder.kill()
 
 
 def at(settings: Settings, uri: str) -> Settings:
@@ -127,11 +153,67 @@ def test_a_file_that_is_no_database(settings: Settings) -> None:
     assert seconds < 5
 
 
-def test_a_store_of_another_version_of_mlflow(embedded: Settings) -> None:
-    with closing(sqlite3.connect(embedded.home / "mlflow.db")) as database, database:
-        database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
-    with pytest.raises(MachineError, match=r"another version of MLflow.*mlflow db upgrade"):
-        connect(embedded)
+@pytest.mark.parametrize(
+    ("revision", "words"),
+    [("451aebb31d03", r"an older version of MLflow.*mlflow db upgrade"), ("ffffffffffff", r"a newer MLflow.*Upgrade")],
+)
+def test_a_store_of_another_version_of_mlflow(embedded: Settings, revision: str, words: str) -> None:
+    file = embedded.home / "mlflow.db"
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    for settings in (embedded, at(embedded, f"sqlite+pysqlite:///{file}")):
+        with pytest.raises(MachineError, match=words):
+            connect(settings)
+
+
+def test_a_locked_file_is_waited_for(embedded: Settings) -> None:
+    with locking(embedded.home / "mlflow.db") as holder, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(connect, embedded)
+        with pytest.raises(TimeoutError):
+            waiting.result(1)
+        holder.kill()
+        assert waiting.result(30).search_experiments()
+
+
+def test_who_has_the_file_locked_is_said(embedded: Settings) -> None:
+    file = embedded.home / "mlflow.db"
+    with locking(file) as holder:
+        with pytest.raises(Refused, match=rf"mlflow\.db is locked .*process {holder.pid} \(python"):
+            check_embedded_store(embedded, patience=0.1)
+        tracking = next(finding for finding in diagnose(embedded) if finding.name == "tracking")
+    assert f"process {holder.pid}" in tracking.detail
+    assert "Move it away" not in tracking.next_step
+
+
+def test_a_lock_in_the_middle_of_a_command(embedded: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    client = connect(embedded)
+    file = embedded.home / "mlflow.db"
+    with locking(file, "IMMEDIATE"):
+        assert client.search_experiments()  # readers pass
+        with pytest.raises(MlflowException) as caught:
+            client.create_registered_model("tip")  # MLflow waits for 20 seconds
+    found = translate(caught.value)
+    assert type(found) is Refused
+    assert f"{file} is locked by another program" in found.message
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_change_of_the_registry_says_whom_it_waits_for(settings: Settings) -> None:
+    code = HOLD.replace("training_lock", "registry_lock")
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(settings.home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert users_of(settings.home / "locks" / "registry.lock").startswith(f"process {other.pid} (python")
+        other.kill()
+
+
+@pytest.mark.parametrize("uri", ["127.0.0.1:5000", "databricks", "./mlruns", "file:///srv/mlruns", "postgres://db/x"])
+def test_addresses_of_no_kind_that_taxiway_supports(settings: Settings, uri: str) -> None:
+    with pytest.raises(UsageError, match=r"Write|Name an MLflow server"):
+        connect(at(settings, uri))
+    assert not settings.home.exists()
 
 
 def test_a_home_below_a_file(tmp_path: Path) -> None:
@@ -226,6 +308,16 @@ def test_an_experiment_is_made_once_and_restored(store: Settings, recipe: str) -
     client.delete_experiment(*made)
     assert experiment_id(client, store, recipe) in made
     assert client.get_experiment_by_name(recipe).lifecycle_stage == "active"
+
+
+@pytest.mark.parametrize("name", ["a%b", "o'hare", "日本 語", "50%25?#", "x" * 256, ".."])
+def test_artifacts_of_any_name_are_found_again(embedded: Settings, name: str) -> None:
+    client = connect(embedded)
+    run = client.create_run(experiment_id(client, embedded, name)).info.run_id
+    client.log_text(run, "what was written", "a note.txt")
+    assert Path(client.download_artifacts(run, "a note.txt", str(embedded.home))).read_text() == "what was written"
+    inside = [path for path in (embedded.home / "artifacts").rglob("a note.txt") if run in path.parts]
+    assert [path.relative_to(embedded.home / "artifacts").parts[1] for path in inside] == [run]
 
 
 def test_artifacts_of_the_embedded_store_lie_under_the_home(embedded: Settings) -> None:

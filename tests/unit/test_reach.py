@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from taxiway.reach import Watch, check_database, is_server, without_credentials
+from taxiway.errors import UsageError
+from taxiway.reach import Watch, check_address, check_database, is_server, without_credentials
 from taxiway.reach import _within as within
 
 
@@ -32,9 +33,63 @@ def test_what_a_server_is() -> None:
     assert not is_server("databricks")
 
 
-@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "databricks", "file:///tmp/mlruns", "postgresql:///local"])
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "sqlite:////srv/mlflow.db", "postgresql:///local"])
 def test_what_is_no_database_on_a_host_is_not_asked(uri: str) -> None:
     check_database(uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://localhost",
+        "https://ana:s3cret@mlflow.example.org/path",
+        "HTTP://[::1]:5000",
+        "sqlite:///relative.db",
+        "sqlite+pysqlite:////srv/my store/mlflow.db?timeout=30",
+        "postgresql+psycopg://ana:s3cret@db/mlflow",
+        "mysql+pymysql://db/mlflow",
+        "mssql+pyodbc://db/mlflow",
+    ],
+)
+def test_addresses_that_taxiway_supports(uri: str) -> None:
+    check_address(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("127.0.0.1:5000", r"no kind of store\. Write http://127\.0\.0\.1:5000$"),
+        ("localhost", r"Write http://localhost$"),
+        ("localhost:5000/mlflow", r"Write http://localhost:5000/mlflow$"),
+        ("[::1]:5000", r"Write http://\[::1\]:5000$"),
+        ("mlflow.example.org:443", r"Write http://mlflow\.example\.org:443$"),
+        ("databricks", "workspace of Databricks"),
+        ("databricks://profile", "workspace of Databricks"),
+        ("databricks-uc", "workspace of Databricks"),
+        ("file:/srv/mlruns", "folder of files.*sqlite:////"),
+        ("file:///srv/mlruns", "folder of files"),
+        ("./mlruns", "folder of files"),
+        ("mlruns/experiment", "folder of files"),
+        ("/srv/mlruns", "folder of files"),
+        ("~/mlruns", "folder of files"),
+        ("postgres://ana:s3cret@db/mlflow", r"postgresql\+psycopg://"),
+        ("http://", "not an address of a server"),
+        ("http:///path", "not an address of a server"),
+        ("http://:5000", "not an address of a server"),
+        ("http://localhost:port", "not an address of a server"),
+        ("http://local host:5000", "not an address of a server"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("s3://bucket/mlruns", "no kind of MLflow store"),
+        ("ftp://example.org", "no kind of MLflow store"),
+        ("  ", "no kind of MLflow store"),
+    ],
+)
+def test_other_addresses_are_told_what_to_be(uri: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        check_address(uri)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_an_answer_an_error_and_neither() -> None:

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from taxiway.cli.models import describe_age, document
-from taxiway.errors import NotFound, UsageError
+from taxiway.deletion import Deletion, check_unused, compared
+from taxiway.errors import NotFound, Refused, UsageError
 from taxiway.registry import Move
+from taxiway.registry import _candidate as candidate
 from taxiway.versions import ARCHIVED, PRODUCTION, STAGING, Version, in_stage, parse_model, pick
 
 VERSION = Version(
@@ -27,13 +29,48 @@ VERSION = Version(
 
 
 @pytest.mark.parametrize(
-    ("text", "parsed"), [("tip", ("tip", None)), ("tip/3", ("tip", 3)), ("card-tip/12", ("card-tip", 12))]
+    ("text", "parsed"),
+    [
+        ("tip", ("tip", None)),
+        ("tip/3", ("tip", 3)),
+        ("card-tip/12", ("card-tip", 12)),
+        ("o'hare", ("o'hare", None)),
+        ("""the "o'hare" model/3""", ("""the "o'hare" model""", 3)),
+        ("50%_off\\/1", ("50%_off\\", 1)),
+        ("日本 語/2", ("日本 語", 2)),
+        (" tip", (" tip", None)),
+        ("m-0f3a/4", ("m-0f3a", 4)),
+    ],
 )
 def test_a_model_or_a_version(text: str, parsed: tuple[str, int | None]) -> None:
     assert parse_model(text) == parsed
 
 
-@pytest.mark.parametrize("text", ["", "tip/", "tip/0", "tip/x", "tip/3/4", "/3", "tip/-1", " tip", "tip/1234567890"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "tip/",
+        "tip/0",
+        "tip/x",
+        "tip/3/4",
+        "/3",
+        "tip/-1",
+        "tip/1234567890",
+        "a/b",
+        "a/b/3",
+        "a//3",
+        "a:b",
+        "a:b/3",
+        " /3",
+        "../3",
+        "..tip",
+        "tip/\uff13",
+        "tip/3 ",
+        "t\0p",
+        "t\udcffp",
+    ],
+)
 def test_what_is_neither(text: str) -> None:
     with pytest.raises(UsageError, match="neither a model nor a version"):
         parse_model(text)
@@ -59,6 +96,82 @@ def test_a_version_by_its_number() -> None:
     assert pick([VERSION], "tip", 3) is VERSION
     with pytest.raises(NotFound, match="no version tip/4"):
         pick([VERSION], "tip", 4)
+
+
+def test_which_version_is_meant_when_only_the_model_is_named() -> None:
+    archived, new, newer = (replace(VERSION, version=number) for number in (1, 2, 3))
+    archived = replace(archived, stage=ARCHIVED)
+    assert candidate([newer, new, archived], "tip", PRODUCTION) == newer
+    assert candidate([newer, replace(new, stage=STAGING), archived], "tip", PRODUCTION).version == 2
+    assert candidate([new, archived], "tip", STAGING) == new
+
+
+@pytest.mark.parametrize(("stage", "words"), [(PRODUCTION, "only archived versions"), (STAGING, "no version in None")])
+def test_what_was_archived_does_not_come_back_unasked(stage: str, words: str) -> None:
+    archived = [replace(VERSION, name="o'hare", version=number, stage=ARCHIVED) for number in (4, 3)]
+    with pytest.raises(NotFound, match=words) as caught:
+        candidate(archived, "o'hare", stage)
+    assert caught.value.remedy.endswith(f"""taxiway promote "o'hare/4" --to {stage.lower()}""")
+
+
+def test_a_model_without_versions_has_none_to_promote() -> None:
+    with pytest.raises(NotFound, match="no version that could go to Production"):
+        candidate([], "tip", PRODUCTION)
+
+
+def test_every_use_of_a_version_is_named_or_it_stays() -> None:
+    check_unused(VERSION, [], [])
+    with pytest.raises(Refused, match=r"tip/3 is in Staging.*--in-stage staging"):
+        check_unused(replace(VERSION, aliases=("staging",)), [PRODUCTION], ["staging"])
+    champion = replace(VERSION, stage=PRODUCTION, aliases=("champion", "production", "to try"))
+    with pytest.raises(Refused, match="is in Production"):
+        check_unused(champion, [], ["champion", "to try"])
+    with pytest.raises(Refused, match=r"aliases champion, to try.*--with-alias champion --with-alias 'to try'"):
+        check_unused(champion, [PRODUCTION], [])
+    with pytest.raises(Refused, match="the alias to try"):
+        check_unused(champion, [PRODUCTION], ["champion"])
+    check_unused(champion, [PRODUCTION], ["champion", "to try"])
+
+
+PLAN = Deletion(
+    model="tip",
+    name="tip",
+    versions=(VERSION,),
+    whole_model=True,
+    aliases=("champion",),
+    runs=(),
+    with_alias=("champion",),
+)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "stages", "aliases", "words"),
+    [
+        ({3}, {3: "None"}, {"champion": 3}, ""),
+        ({1, 3}, {3: "None"}, {"champion": 3}, "'tip' also has tip/1, which the search left out"),
+        (set(), {}, {}, "tip/3 was found in None, and is not there"),
+        ({3}, {3: "Production"}, {"champion": 3}, "is in Production"),
+        ({3}, {3: "None"}, {}, "aliases of 'tip' are none"),
+        ({3}, {3: "None"}, {"champion": 3, "staging": 3}, "aliases of 'tip' are champion, staging"),
+    ],
+)
+def test_a_second_look_before_anything_is_deleted(
+    numbers: set[int], stages: dict[int, str], aliases: dict[str, int], words: str
+) -> None:
+    found = compared(PLAN, numbers, stages, aliases)
+    assert words in found
+    assert bool(found) == bool(words)
+
+
+def test_aliases_of_versions_that_stay_make_no_difference() -> None:
+    one = replace(PLAN, whole_model=False)
+    assert compared(one, {3}, {3: "None"}, {"champion": 3, "production": 2}) == ""
+
+
+def test_an_address_that_mlflow_can_read() -> None:
+    assert replace(VERSION, name="o'hare").uri == "models:/o'hare/3"
+    # Whatever follows a ? is lost to MLflow.
+    assert replace(VERSION, name="tip?", source="models:/m-0f3a").uri == "models:/m-0f3a"
 
 
 def test_what_tags_say() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from taxiway.cli.options import same_store, with_json, with_settings
+from taxiway.names import quote
 from taxiway.settings import Settings
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _remark(comparison: Comparison, options: str) -> None:
     if comparison.best.leakage:
         say(f"The leakage audit flagged: {', '.join(comparison.best.leakage)}.", style="yellow")
     best = comparison.best.run_id
-    say(f"The best run is {best}. Next: taxiway register {comparison.recipe} --run {best[:_SHORT]}{options}")
+    say(f"The best run is {best}. Next: taxiway register {quote(comparison.recipe)} --run {best[:_SHORT]}{options}")
 
 
 def _metrics(comparison: Comparison) -> list[str]:

@@ -22,11 +22,19 @@ if TYPE_CHECKING:
     type=click.Choice(["staging", "production"], case_sensitive=False),
     help="Delete although it is in use in this very stage; may be repeated.",
 )
+@click.option(
+    "--with-alias",
+    multiple=True,
+    metavar="ALIAS",
+    help="Delete although this other alias points to it, which goes too; may be repeated.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_json
 @with_settings
-def command(settings: Settings, model: str, in_stage: tuple[str, ...], yes: bool, as_json: bool) -> None:
-    """Delete a version, or a model with all its versions, unless it is in use.
+def command(
+    settings: Settings, model: str, in_stage: tuple[str, ...], with_alias: tuple[str, ...], yes: bool, as_json: bool
+) -> None:
+    """Delete a version, or a model with all its versions, unless it is in use, in a stage or by an alias.
 
     Says what would go and asks. Runs, their metrics and the files of their models stay.
 
@@ -39,7 +47,7 @@ def command(settings: Settings, model: str, in_stage: tuple[str, ...], yes: bool
     from taxiway.registry import delete, plan_deletion
 
     with waiting("Reading the registry"):
-        plan = plan_deletion(model, settings, in_stage=in_stage)
+        plan = plan_deletion(model, settings, in_stage=in_stage, with_alias=with_alias)
     for line in _lines(plan):
         click.echo(line, err=True)
     if not yes and not _confirmed(model):

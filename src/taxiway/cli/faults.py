@@ -10,6 +10,8 @@ import re
 from taxiway.errors import MachineError, TaxiwayError, Unreachable
 from taxiway.java_faults import DISK_REMEDY, MEMORY_REMEDY, java_fault, java_words
 from taxiway.reach import without_credentials
+from taxiway.sqlite import locked
+from taxiway.variables import misread
 
 _DISK = ("no space left on device", "database or disk is full")
 _MEMORY = (
@@ -40,7 +42,7 @@ def translate(error: BaseException) -> TaxiwayError:
     """
     if isinstance(error, TaxiwayError):
         return error
-    if fault := java_fault(error):
+    if fault := locked(error) or misread(error) or java_fault(error):
         return fault
     text = _whole_text(error).lower()
     if gone := _GONE.search(text):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from taxiway.cli.options import with_json, with_settings
+from taxiway.names import quote
 from taxiway.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ def command(settings: Settings, model: str | None, as_json: bool) -> None:
     print_table("Registered models", columns, [_row(version) for version in versions])
     for version in versions:
         if version.disagreement:
-            say(f"{version} {version.disagreement}; taxiway promote repairs it.", style="yellow")
+            repair = quote(str(version))
+            say(
+                f"{version} {version.disagreement}; taxiway promote {repair} --to {version.stage.lower()} repairs it.",
+                style="yellow",
+            )
 
 
 def document(version: Version) -> dict[str, Any]:

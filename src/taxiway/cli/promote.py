@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from taxiway.cli.options import same_store, with_json, with_settings
+from taxiway.names import quote
 from taxiway.settings import Settings
 
 
@@ -50,4 +51,4 @@ def command(settings: Settings, model: str, to: str, as_json: bool) -> None:
     if not done.moves:
         say(f"{done.version} is in {done.version.stage} already.")
     if done.version.stage == PRODUCTION:
-        say(f"Next: taxiway score {done.version.name} --months … --out predictions/{same_store(settings)}")
+        say(f"Next: taxiway score {quote(done.version.name)} --months … --out predictions/{same_store(settings)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from taxiway.cli.options import same_store, with_json, with_settings
+from taxiway.names import quote
 from taxiway.settings import Settings
 
 
@@ -41,7 +42,7 @@ def command(
     if version.synthetic:
         say("It was trained on synthetic trips.", style="yellow")
     if version.stage == "None":
-        say(f"Next: taxiway promote {version} --to staging{same_store(settings)}")
+        say(f"Next: taxiway promote {quote(str(version))} --to staging{same_store(settings)}")
 
 
 def _pairs(tags: tuple[str, ...]) -> dict[str, str]:

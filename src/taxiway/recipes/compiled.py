@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from taxiway.errors import RecipeError, TaxiwayError, did_you_mean
+from taxiway.names import unusable
 from taxiway.recipes import sql
 from taxiway.recipes.recipe import ESTIMATORS, METRICS, PROVENANCE, Recipe
 from taxiway.trips.schema import Layout
@@ -111,6 +112,8 @@ class _Compiler:
 
     def _check_declarations(self) -> None:
         recipe = self.recipe
+        if fault := unusable(recipe.name):
+            self.faults.append(f"{fault}. Choose another name")
         if recipe.task not in METRICS:
             self.faults.append(f"unknown task '{recipe.task}'. {did_you_mean(recipe.task, METRICS)}")
         elif recipe.chosen_metric not in METRICS[recipe.task]:

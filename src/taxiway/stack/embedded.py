@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from taxiway.errors import NotFound
+from taxiway.names import equals
 from taxiway.settings import Settings, embedded_uri
 from taxiway.stack.ledger import ID
 from taxiway.store import check_embedded_store, connect
@@ -57,9 +58,8 @@ class Store:
 
     def versions(self, name: str) -> list[ModelVersion]:
         """A registered model's versions, the first one first."""
-        quote = '"' if "'" in name else "'"
-        found = _pages(self.client.search_model_versions, _PAGE, filter_string=f"name = {quote}{name}{quote}")
-        return sorted(found, key=lambda version: int(version.version))
+        found = _pages(self.client.search_model_versions, _PAGE, filter_string=equals("name", name))
+        return sorted((version for version in found if version.name == name), key=lambda version: int(version.version))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from taxiway.names import begins_with
 from taxiway.parallel import side_by_side
 from taxiway.progress import Progress
 from taxiway.stack.embedded import EmbeddedStore, Store, files_below
@@ -39,7 +40,7 @@ _AT_ONCE = 4
 _ENDED = ("FINISHED", "FAILED", "KILLED")
 _MOST_METRICS, _MOST_PARAMS = 1000, 100  # that MLflow takes in one request
 _EXTERNAL = "mlflow.model.isExternal"  # a model that MLflow keeps no files of
-_MARKED = f"tags.`{IMPORTED_FROM}` LIKE '%'"
+_MARKED = begins_with(f"tags.`{IMPORTED_FROM}`", "")
 _TASK = "Runs"
 
 

@@ -15,11 +15,15 @@ from contextlib import closing
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from taxiway.errors import MachineError, Refused, TaxiwayError
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
 PATIENCE = 30.0
-"""Seconds to wait for a file that somebody else has locked. MLflow 3.17 waits 20 in each of its own sessions."""
+"""Seconds to wait for a file that somebody else has locked, also in the middle of a command."""
 
 _LOCKED = re.compile(r"database (?:table |schema )?is locked")
 # SQLite waits within its library, where no Ctrl-C reaches it: for a moment only, and then again.
@@ -95,11 +99,30 @@ def note_opened(uri: str) -> None:
         _opened[:] = [file]
 
 
-def locked(error: BaseException) -> TaxiwayError | None:
-    """What MLflow threw because another program has locked the file that was opened last; None for all else.
+def wait_in_sessions(engine: Engine) -> None:
+    """Let MLflow's own sessions on a file wait as long as everything else does.
 
-    MLflow 3.17 waits 20 seconds in each of its sessions, whatever the address or a variable says.
+    MLflow 3.17 begins each with an order to wait 20 seconds, whatever the address or a variable says.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        Of one of MLflow's stores.
     """
+    from sqlalchemy import event
+
+    if not event.contains(engine, "before_cursor_execute", _wait_longer):
+        event.listen(engine, "before_cursor_execute", _wait_longer, retval=True)
+
+
+def _wait_longer(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> tuple[str, Any]:
+    if statement.startswith("PRAGMA busy_timeout"):
+        statement = f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}"
+    return statement, parameters
+
+
+def locked(error: BaseException) -> TaxiwayError | None:
+    """What MLflow threw because another program has locked the file that was opened last; None for all else."""
     return locked_fault(_opened[0]) if _opened and is_locked(error) else None
 
 

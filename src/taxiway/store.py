@@ -15,7 +15,17 @@ from taxiway.errors import MachineError, Refused, TaxiwayError, Unreachable, Usa
 from taxiway.names import equals, folder_name
 from taxiway.reach import check_database, check_server, is_server, question_server, without_credentials
 from taxiway.settings import Settings
-from taxiway.sqlite import PATIENCE, check_file, file_of, is_news, locked, note_opened, schema_fault, users_of
+from taxiway.sqlite import (
+    PATIENCE,
+    check_file,
+    file_of,
+    is_news,
+    locked,
+    note_opened,
+    schema_fault,
+    users_of,
+    wait_in_sessions,
+)
 from taxiway.variables import prepare_environment
 
 if TYPE_CHECKING:
@@ -292,6 +302,10 @@ def _client(uri: str) -> MlflowClient:
         client: MlflowClient = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, CommandError) as error:
         raise locked(error) or _store_fault(uri, error) from error
+    if file_of(uri) is not None:
+        # Private to MLflow 3.17, which has no other way to its engines.
+        for store in (client._tracking_client.store, client._get_registry_client().store):
+            wait_in_sessions(store.engine)
     return client
 
 

@@ -53,7 +53,7 @@ def test_a_shell_that_is_set_up_for_another_spark(run_taxiway: Run, trips: Path,
         "http_proxy": "http://127.0.0.1:9",
     }
     out = Path("rejeitadas é 日本")
-    done = run_taxiway("trips", MONTH, "--trips-source", trips, "--rejected", out, env=shell)
+    done = run_taxiway("trips", MONTH, "--trips-source", trips, "--rejected", out, env=shell, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "300" in done.stdout
     assert "Picked up" not in done.stdout + done.stderr
@@ -82,7 +82,7 @@ def test_a_user_without_a_name_or_a_home_where_temporary_files_may_not_be_run(
             env={**bare, **env},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from taxiway.errors import MachineError, NotFound, Refused, TaxiwayError, Unreachable, UsageError
 from taxiway.partitions import replacing
+from taxiway.proxies import spare_loopback
 from taxiway.scratch import private_folder
 from taxiway.settings import Settings
 from taxiway.sharing import is_seen, master, on_cluster, place_of
@@ -190,6 +191,7 @@ def _remove_leftovers(files: Any, out: str, mine: str) -> None:
 def _client(out: str) -> Any:
     import fsspec
 
+    spare_loopback()
     bounds = {"connect_timeout": 4.0, "read_timeout": 60.0, "retries": {"max_attempts": 2}}
     with _told(out):
         return fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False, config_kwargs=bounds)

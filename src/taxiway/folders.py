@@ -6,8 +6,16 @@ from pathlib import Path
 
 from taxiway.errors import UsageError
 
-# Spark's list of folders is parted by commas; the rest: see `tests/unit/test_folders.py`.
-_UNUSABLE = {",": "a comma"}
+# Spark's list of folders is parted by commas, and it loads models by paths that it takes for patterns (4.3).
+_UNUSABLE = {
+    ",": "a comma",
+    "*": "an asterisk",
+    "[": "a square bracket",
+    "{": "a curly bracket",
+    "\\": "a backslash",
+}
+# What follows them in the address of a SQLite file is taken for something else.
+_UNUSABLE_IN_ADDRESS = {"?": "a question mark", "%": "a percent sign"}
 
 
 def expanded(text: str | Path) -> Path:
@@ -26,14 +34,21 @@ def expanded(text: str | Path) -> Path:
         ) from error
 
 
-def unusable(path: str) -> str:
+def unusable(path: str, *, with_store: bool = True) -> str:
     """What stands in the name of a folder that Taxiway keeps its data in, and must not; empty for nothing.
+
+    Parameters
+    ----------
+    path : str
+    with_store : bool
+        Whether the folder holds MLflow's store, whose address its name becomes a part of.
 
     Examples
     --------
-    >>> unusable("/data/a,b"), unusable("/data/são paulo")
-    ('a comma', '')
+    >>> unusable("/data/a,b"), unusable("/data/são paulo"), unusable("/data/100%", with_store=False)
+    ('a comma', '', '')
     """
     if any(ord(sign) < 32 or ord(sign) == 127 for sign in path):
         return "a control character"
-    return next((name for sign, name in _UNUSABLE.items() if sign in path), "")
+    signs = _UNUSABLE | (_UNUSABLE_IN_ADDRESS if with_store else {})
+    return next((name for sign, name in signs.items() if sign in path), "")

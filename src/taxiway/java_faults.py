@@ -41,6 +41,7 @@ _NATIVE = (
 )
 _DISK = ("No space left on device", "Disk quota exceeded", "Not enough space", "DiskOutOfSpace")
 _MEMORY = ("OutOfMemory", "GC overhead limit exceeded", "Unable to acquire", "Java heap space")
+_LEAST_MEMORY = re.compile(r"(?:System|Executor) memory \d+ must be at least \d+")
 _FORBIDDEN = ("Permission denied", "AccessControlException", "AccessDeniedException", "Operation not permitted")
 _READ_ONLY = (
     "Read-only file system",
@@ -201,6 +202,8 @@ def readable(address: str) -> str:
 def _machine(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
     if any(sign in text for sign in _DISK):
         return MachineError("The disk is full", DISK_REMEDY)
+    if least := _LEAST_MEMORY.search(text):
+        return MachineError(f"Spark does not start with so little memory ({least[0]} bytes)", MEMORY_REMEDY)
     if "unable to create native thread" in text:
         return MachineError(
             "The system lets Spark start no more threads", "Raise the limit (ulimit -u), or use fewer cores"
@@ -269,9 +272,10 @@ def _place(whole: Sequence[Thrown], text: str) -> TaxiwayError | None:
         place = _named(told.message) or "A folder"
         if "://" in place:
             return Unreachable(f"{place} does not let Spark in ({told.words})", "Check the key, also on the workers")
-        return MachineError(
-            f"{place} cannot be used ({told.words})", "Choose another folder, or change its permissions"
-        )
+        reason = told.words.partition(" (exists=")[0].replace(f"file:{place}", "it").replace(place, "it")
+        # Spark writes aside, under names that mean nothing to anybody else.
+        place = place.partition("/_temporary")[0]
+        return MachineError(f"{place} cannot be used ({reason})", "Choose another folder, or change its permissions")
     gone = next(
         (item for item in reversed(whole) if "PATH_NOT_FOUND" in item.message or "FileNotFound" in item.kind), None
     )

@@ -228,7 +228,8 @@ class _Reader:
         """The home folder, which has to be one that every part of Taxiway can be told of."""
         if text := self.values.get("home"):
             home = Path(self._expanded("home", text))
-            if sign := unusable(str(home)):
+            elsewhere = self.values.get("tracking_uri") or self.values.get("profile")
+            if sign := unusable(str(home), with_store=not elsewhere):
                 self.faults.append(f"{self._origin('home')}: {home} has {sign} in it, which Spark or MLflow gets wrong")
             return home
         try:

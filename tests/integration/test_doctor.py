@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from taxiway.cli import taxiway
 from taxiway.doctor import LEAST_DISK, diagnose
 from taxiway.settings import Settings, load_settings
+from taxiway.store import connect
 
 NAMES = ["home", "java", "memory", "disk", "tracking", "trips"]
 
@@ -53,6 +55,14 @@ def test_a_server_and_its_version(server: Settings) -> None:
     assert tracking.ok
     assert server.tracking_uri in tracking.detail
     assert "MLflow 3." in tracking.detail
+
+
+def test_no_proxy_stands_before_a_server_of_this_machine(server: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "example.org")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert [experiment.name for experiment in connect(server).search_experiments()]
+    assert os.environ["no_proxy"].startswith("example.org,")
 
 
 def test_a_store_that_is_no_database(settings: Settings) -> None:

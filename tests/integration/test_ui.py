@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -19,11 +20,15 @@ from taxiway.ui import open_pages
 
 
 def test_the_pages_show_the_embedded_store_until_ctrl_c(
-    embedded: Settings, recipe: str, port: int, taxiway_command: str
+    embedded: Settings, recipe: str, port: int, taxiway_command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A proxy that nobody runs: this machine's own pages are not asked for through it.
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    proxied = {**os.environ, "http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
     sweep = make_sweep(embedded, recipe, {"0.1": 0.6}, with_model=False)
     command = [taxiway_command, "ui", "--port", str(port), "--home", str(embedded.home)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ui:
+    with subprocess.Popen(command, env=proxied, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ui:
         try:
             assert ui.stdout is not None
             assert ui.stdout.readline() == f"http://127.0.0.1:{port}\n"

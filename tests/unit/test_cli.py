@@ -119,7 +119,7 @@ def test_every_command_that_prints_a_table_takes_json(name: str) -> None:
 def test_every_module_of_the_commands_is_a_command_or_a_part_of_the_frame() -> None:
     import taxiway.cli
 
-    frame = {"__init__", "faults", "live", "options", "output", "stack"}
+    frame = {"__init__", "faults", "live", "options", "output", "process", "stack"}
     modules = {f"taxiway.cli.{file.stem}" for file in Path(str(taxiway.cli.__file__)).parent.glob("*.py")}
     assert modules - {f"taxiway.cli.{name}" for name in frame} == set(map(module_of, NAMES))
 

@@ -93,6 +93,11 @@ SAMPLES: list[tuple[list[tuple[str, str]], type[TaxiwayError], str]] = [
         MachineError,
         "The disk is full",
     ),
+    (
+        [("org.apache.spark.SparkIllegalArgumentException", "[X] System memory 100 must be at least 450. Please")],
+        MachineError,
+        "so little memory (System memory 100 must be at least 450 bytes). Give it more",
+    ),
     ([("java.lang.OutOfMemoryError", "Java heap space")], MachineError, "Spark ran out of memory"),
     (
         [("java.lang.OutOfMemoryError", "unable to create native thread: possibly out of memory or process limits")],
@@ -102,7 +107,7 @@ SAMPLES: list[tuple[list[tuple[str, str]], type[TaxiwayError], str]] = [
     (
         [(SPARK, STAGE.format("java.io.IOException: Mkdirs failed to create file:/out/x/_temporary/0 (exists=false)"))],
         MachineError,
-        "/out/x/_temporary/0 cannot be used (Mkdirs failed to create",
+        "/out/x cannot be used (Mkdirs failed to create it)",
     ),
     (
         [("java.io.FileNotFoundException", "/srv/out/part-0 (Read-only file system)")],

@@ -33,6 +33,28 @@ def read(
     return load_settings(options, env or {}, folder)
 
 
+@pytest.mark.parametrize("sign", [",", "\n", "?", "%", "*", "[x]", "{y}", "\\"])
+def test_a_home_that_spark_or_mlflow_gets_wrong(sign: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="which Spark or MLflow gets wrong") as caught:
+        read(tmp_path, env={"TAXIWAY_HOME": f"/data/a{sign}b", "TAXIWAY_TRIPS_SOURCE": "~no-such-user/trips"})
+    assert "TAXIWAY_HOME: " in caught.value.message
+    assert "TAXIWAY_TRIPS_SOURCE: ~no-such-user/trips is in a home folder" in caught.value.message
+
+
+def test_a_home_beside_a_server_need_not_be_part_of_an_address(tmp_path: Path) -> None:
+    server = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"}
+    assert read(tmp_path, env={"TAXIWAY_HOME": "/data/100%", **server}).home == Path("/data/100%")
+
+
+def test_a_user_without_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    with pytest.raises(UsageError, match="TAXIWAY_HOME has to name one"):
+        read(tmp_path)
+
+
 def test_nothing_set_gives_the_embedded_store_and_the_tlc(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert found.home == Path("~/.taxiway").expanduser()

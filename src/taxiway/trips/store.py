@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from taxiway.errors import NotFound, Unreachable
+from taxiway.proxies import spare_loopback
 from taxiway.trips.remote import (
     CONNECT_SECONDS,
     GONE,
@@ -45,6 +46,7 @@ class StoreRemote(Remote):
         import fsspec
 
         super().__init__(location)
+        spare_loopback()
         self._scheme = location.partition("://")[0].lower()
         self.folders_first = _PUBLIC_ACCOUNT in location
         kind = fsspec.get_filesystem_class(self._scheme)

@@ -6,14 +6,8 @@ from pathlib import Path
 
 from taxiway.errors import UsageError
 
-# Spark's list of folders is parted by commas, and it loads models by paths that it takes for patterns (4.3).
-_UNUSABLE = {
-    ",": "a comma",
-    "*": "an asterisk",
-    "[": "a square bracket",
-    "{": "a curly bracket",
-    "\\": "a backslash",
-}
+# Spark's list of folders is parted by commas (4.3).
+_UNUSABLE = {",": "a comma", "\\": "a backslash"}
 # What follows them in the address of a SQLite file is taken for something else.
 _UNUSABLE_IN_ADDRESS = {"?": "a question mark", "%": "a percent sign"}
 

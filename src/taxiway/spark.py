@@ -20,6 +20,7 @@ from taxiway.gateway import end, environment_of, not_begun, start_gateway
 from taxiway.java import Java, ensure_java
 from taxiway.settings import Settings
 from taxiway.sharing import S3_SCHEMES, check_spark_reaches, master, on_cluster, place_of
+from taxiway.spark_paths import spark_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -120,7 +121,9 @@ def session_configuration(settings: Settings, rows: int | None = None, archive: 
         # Zone-less wall clocks stay as they are; instants (Azure Open Datasets) are read as UTC.
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
-        "spark.sql.warehouse.dir": str(settings.home / "spark" / "warehouse"),
+        "spark.sql.warehouse.dir": spark_path(settings.home / "spark" / "warehouse"),
+        # Where a file has sums of its pages, damage to one is told from a value.
+        "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
         "spark.local.dir": str(settings.home / "spark" / "local"),
         "spark.driver.extraJavaOptions": launch.quoted(_java_options(rows, archive)),
         **dict(_s3_client(os.environ)),

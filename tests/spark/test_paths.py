@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 MONTHS = ("green:2023-01", "green:2023-02")
-NAME = "h[1]{a} #é"
+NAME = "h[1]{a}* #é"
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def read(
     return load_settings(options, env or {}, folder)
 
 
-@pytest.mark.parametrize("sign", [",", "\n", "?", "%", "*", "[x]", "{y}", "\\"])
+@pytest.mark.parametrize("sign", [",", "\n", "?", "%", "\\"])
 def test_a_home_that_spark_or_mlflow_gets_wrong(sign: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="which Spark or MLflow gets wrong") as caught:
         read(tmp_path, env={"TAXIWAY_HOME": f"/data/a{sign}b", "TAXIWAY_TRIPS_SOURCE": "~no-such-user/trips"})

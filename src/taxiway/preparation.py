@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 from taxiway.errors import BadData, Refused, UsageError
 from taxiway.evaluation import HOLDOUT, PART, TRAIN
 from taxiway.features import LABEL, feature_column, feature_statement
-from taxiway.pipeline import FEATURES, assemble, preparation_stages, slot_names
+from taxiway.pipeline import (
+    FEATURES,
+    MOST_CATEGORIES,
+    assemble,
+    is_one_hot,
+    keep_frequent,
+    labels_of,
+    preparation_stages,
+    slot_names,
+)
 from taxiway.recipes import CompiledRecipe, Recipe
 from taxiway.recipes.recipe import MONTH
 from taxiway.trips.months import Month, describe_months, parse_months
@@ -19,6 +28,7 @@ from taxiway.trips.reading import layout_of, read_trips
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
+    from pyspark.ml.feature import StringIndexerModel
     from pyspark.sql import DataFrame, SparkSession
 
     from taxiway.trips.source import MonthFiles
@@ -27,6 +37,9 @@ if TYPE_CHECKING:
 # (sums of floating-point numbers depend on their order), and on two cores it is the fastest
 # too, since each iteration is one task and whole fits run side by side.
 _ROWS_PER_PARTITION = 500_000
+# Of how many training rows trees are fitted without some categories, and of each of those rows without how many.
+_HIDDEN_ROWS, _HIDDEN_FEATURES = 0.04, 0.5
+_DRAWN = "drawn"
 
 
 @dataclass(frozen=True)
@@ -101,10 +114,14 @@ class Table:
         ``part``, ``label`` and one column for each feature, of the usable rows.
     vectors : mapping of str to DataFrame
         ``part``, ``label`` and the vector ``features``, by part.
+    fitting : DataFrame
+        The training rows as estimators are fitted to them: of indexed categories, some are hidden.
     pipeline : PipelineModel
         The fitted stages from raw trip to vector.
     slots : tuple of (feature, slot)
         What each slot of the vector holds.
+    categories : mapping of str to int
+        How many values each indexed feature can have, 'unknown' included; empty where categories are one-hot.
     rows, rejected : mapping of str to int
         Usable rows by part; the others by rule.
     example : list of mapping
@@ -114,8 +131,10 @@ class Table:
     computed: DataFrame
     columns: DataFrame
     vectors: Mapping[str, DataFrame]
+    fitting: DataFrame
     pipeline: PipelineModel
     slots: tuple[tuple[str, str], ...]
+    categories: Mapping[str, int]
     rows: Mapping[str, int]
     rejected: Mapping[str, int]
     example: Sequence[Mapping[str, Any]]
@@ -124,15 +143,22 @@ class Table:
         """Give the cached memory back."""
         from py4j.protocol import Py4JError
 
-        for frame in (self.computed, *self.vectors.values()):
+        for frame in (self.computed, *self.vectors.values(), self.fitting):
             # Where Spark itself is gone there is nothing to give back, and an error here would
             # hide the one that ended it.
             with suppress(Py4JError, OSError):
                 frame.unpersist()
 
     @classmethod
-    def prepare(cls, spark: SparkSession, compiled: CompiledRecipe, split: Split, files: Sequence[MonthFiles]) -> Table:
-        """Read, check and shape the rows of a split.
+    def prepare(
+        cls,
+        spark: SparkSession,
+        compiled: CompiledRecipe,
+        split: Split,
+        files: Sequence[MonthFiles],
+        estimator: str,
+    ) -> Table:
+        """Read, check and shape the rows of a split, as an estimator of the recipe is shown them.
 
         Raises
         ------
@@ -145,18 +171,20 @@ class Table:
         computed = compute(trips, compiled, split).cache()
         rows, rejected = _count(computed, compiled)
         columns = computed.where(f"{BROKEN_RULE} is null").drop(BROKEN_RULE)
-        fitted = _fit_preparation(columns, compiled)
-        assembled = columns
-        for stage in fitted.stages[1:]:
-            assembled = stage.transform(assembled)
-        vectors = assembled.select(PART, LABEL, FEATURES)
+        fitted = _fit_preparation(columns, compiled, estimator, rows[TRAIN])
+        parts = {part: columns.where(F.col(PART) == part) for part in rows}
+        vectors = {part: _gather(_shaped(frame, fitted), rows[part]) for part, frame in parts.items()}
+        categories = {} if is_one_hot(fitted) else _sizes(fitted, compiled)
+        hidden = _gather(_shaped(parts[TRAIN], fitted, hide=True), rows[TRAIN]) if categories else vectors[TRAIN]
         example = trips.select(*compiled.columns).dropna().limit(3).collect()
         return cls(
             computed=computed,
             columns=columns,
-            vectors={part: _gather(vectors.where(F.col(PART) == part), rows[part]) for part in rows},
+            vectors=vectors,
+            fitting=hidden,
             pipeline=fitted,
             slots=slot_names(fitted, compiled),
+            categories=categories,
             rows=rows,
             rejected=rejected,
             example=[row.asDict() for row in example],
@@ -199,15 +227,53 @@ def _gather(frame: DataFrame, rows: int) -> DataFrame:
     return frame.coalesce(-(-rows // _ROWS_PER_PARTITION)).cache()
 
 
-def _fit_preparation(columns: DataFrame, compiled: CompiledRecipe) -> PipelineModel:
+def _fit_preparation(columns: DataFrame, compiled: CompiledRecipe, estimator: str, rows: int) -> PipelineModel:
     """Fit the encoders on training rows, and put the feature statement before them."""
     from pyspark.ml import Pipeline, Transformer
+    from pyspark.ml.feature import StringIndexerModel
     from pyspark.sql import functions as F
 
-    statement, *stages = preparation_stages(compiled)
-    fitted = Pipeline(stages=stages).fit(columns.where(F.col(PART) == TRAIN))
+    statement, *stages = preparation_stages(compiled, estimator)
+    fitted = Pipeline(stages=stages).fit(columns.where(F.col(PART) == TRAIN)).stages
+    if not is_one_hot(assemble(fitted)):
+        # Spark's trees refuse a feature with more values than there are rows.
+        most = min(MOST_CATEGORIES, rows)
+        fitted = [keep_frequent(stage, most) if isinstance(stage, StringIndexerModel) else stage for stage in fitted]
     # The statement learns nothing: it is fitted as it is.
-    return assemble([cast(Transformer, statement), *fitted.stages])
+    return assemble([cast(Transformer, statement), *fitted])
+
+
+def _shaped(columns: DataFrame, fitted: PipelineModel, hide: bool = False) -> DataFrame:
+    """``part``, ``label`` and the vector ``features`` of computed columns; with some categories hidden, if asked."""
+    from pyspark.ml.feature import StringIndexerModel
+
+    for stage in fitted.stages[1:]:
+        columns = stage.transform(columns)
+        if hide and isinstance(stage, StringIndexerModel):
+            columns = hide_some(columns, stage)
+    return columns.select(PART, LABEL, FEATURES)
+
+
+def hide_some(frame: DataFrame, indexer: StringIndexerModel) -> DataFrame:
+    """Make some of the indexed categories unknown, so that trees learn what to answer for one they do not know.
+
+    A category that no row of a node has goes to the side of the largest labels in Spark, at every split: the trip
+    from a zone that is not told would be the longest of all. Rows are drawn first and then their features, so that
+    trees see one, several and all categories missing.
+    """
+    from pyspark.sql import functions as F
+
+    drawn = frame.withColumn(_DRAWN, F.rand(0) < _HIDDEN_ROWS)
+    for seed, (column, labels) in enumerate(zip(indexer.getOutputCols(), indexer.labelsArray, strict=True), 1):
+        hidden = F.col(_DRAWN) & (F.rand(seed) < _HIDDEN_FEATURES)
+        value = F.when(hidden, float(len(labels))).otherwise(F.col(column))
+        # What the indexer says of its column: that these are categories, and how many.
+        drawn = drawn.withColumn(column, value).withMetadata(column, frame.schema[column].metadata)
+    return drawn.drop(_DRAWN)
+
+
+def _sizes(fitted: PipelineModel, compiled: CompiledRecipe) -> dict[str, int]:
+    return {name: len(labels) + 1 for name, labels in labels_of(fitted, compiled).items()}
 
 
 def _count(computed: DataFrame, compiled: CompiledRecipe) -> tuple[dict[str, int], dict[str, int]]:

@@ -101,26 +101,30 @@ def slot_names(prepared: PipelineModel, recipe: CompiledRecipe) -> tuple[tuple[s
     return tuple(slots)
 
 
-def keep_frequent(indexer: Any, most: int) -> Any:
-    """A fitted StringIndexer that knows only the most frequent categories; the others count as unknown.
+def keep_frequent(fitted: Sequence[Transformer], most: int) -> list[Transformer]:
+    """Fitted stages whose indexers know only the most frequent categories; the others count as unknown.
 
     Parameters
     ----------
-    indexer : StringIndexerModel
+    fitted : sequence of Transformer
     most : int
         Values of one column at most, 'unknown' included.
     """
     from pyspark.ml.feature import StringIndexerModel
 
-    labels = indexer.labelsArray
-    if all(len(known) < most for known in labels):
-        return indexer
-    return StringIndexerModel.from_arrays_of_labels(
-        [list(known[: most - 1]) for known in labels],
-        inputCols=indexer.getInputCols(),
-        outputCols=indexer.getOutputCols(),
-        handleInvalid=indexer.getHandleInvalid(),
-    )
+    kept: list[Transformer] = []
+    for stage in fitted:
+        if not isinstance(stage, StringIndexerModel) or all(len(labels) < most for labels in stage.labelsArray):
+            kept.append(stage)
+            continue
+        # One for each column: pyspark hands lists of different lengths over filled up with nulls (4.3).
+        kept += [
+            StringIndexerModel.from_arrays_of_labels(
+                [list(labels[: most - 1])], [read], [added], handleInvalid=stage.getHandleInvalid()
+            )
+            for read, added, labels in zip(stage.getInputCols(), stage.getOutputCols(), stage.labelsArray, strict=True)
+        ]
+    return kept
 
 
 def build_estimator(name: str, params: Mapping[str, Any], seed: int) -> Estimator[Any]:

@@ -28,7 +28,6 @@ from taxiway.trips.reading import layout_of, read_trips
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
-    from pyspark.ml.feature import StringIndexerModel
     from pyspark.sql import DataFrame, SparkSession
 
     from taxiway.trips.source import MonthFiles
@@ -230,7 +229,6 @@ def _gather(frame: DataFrame, rows: int) -> DataFrame:
 def _fit_preparation(columns: DataFrame, compiled: CompiledRecipe, estimator: str, rows: int) -> PipelineModel:
     """Fit the encoders on training rows, and put the feature statement before them."""
     from pyspark.ml import Pipeline, Transformer
-    from pyspark.ml.feature import StringIndexerModel
     from pyspark.sql import functions as F
 
     statement, *stages = preparation_stages(compiled, estimator)
@@ -238,7 +236,7 @@ def _fit_preparation(columns: DataFrame, compiled: CompiledRecipe, estimator: st
     if not is_one_hot(assemble(fitted)):
         # Spark's trees refuse a feature with more values than there are rows.
         most = min(MOST_CATEGORIES, rows)
-        fitted = [keep_frequent(stage, most) if isinstance(stage, StringIndexerModel) else stage for stage in fitted]
+        fitted = keep_frequent(fitted, most)
     # The statement learns nothing: it is fitted as it is.
     return assemble([cast(Transformer, statement), *fitted])
 
@@ -247,26 +245,36 @@ def _shaped(columns: DataFrame, fitted: PipelineModel, hide: bool = False) -> Da
     """``part``, ``label`` and the vector ``features`` of computed columns; with some categories hidden, if asked."""
     from pyspark.ml.feature import StringIndexerModel
 
-    for stage in fitted.stages[1:]:
+    *stages, assembler = fitted.stages[1:]
+    unknown: dict[str, int] = {}
+    for stage in stages:
         columns = stage.transform(columns)
-        if hide and isinstance(stage, StringIndexerModel):
-            columns = hide_some(columns, stage)
-    return columns.select(PART, LABEL, FEATURES)
+        if isinstance(stage, StringIndexerModel):
+            unknown |= zip(stage.getOutputCols(), map(len, stage.labelsArray), strict=True)
+    if hide:
+        columns = hide_some(columns, unknown)
+    return assembler.transform(columns).select(PART, LABEL, FEATURES)
 
 
-def hide_some(frame: DataFrame, indexer: StringIndexerModel) -> DataFrame:
+def hide_some(frame: DataFrame, unknown: Mapping[str, int]) -> DataFrame:
     """Make some of the indexed categories unknown, so that trees learn what to answer for one they do not know.
 
     A category that no row of a node has goes to the side of the largest labels in Spark, at every split: the trip
     from a zone that is not told would be the longest of all. Rows are drawn first and then their features, so that
     trees see one, several and all categories missing.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    unknown : mapping of str to int
+        The columns of indexed categories, and the number that stands for 'unknown' in each.
     """
     from pyspark.sql import functions as F
 
     drawn = frame.withColumn(_DRAWN, F.rand(0) < _HIDDEN_ROWS)
-    for seed, (column, labels) in enumerate(zip(indexer.getOutputCols(), indexer.labelsArray, strict=True), 1):
+    for seed, (column, number) in enumerate(unknown.items(), 1):
         hidden = F.col(_DRAWN) & (F.rand(seed) < _HIDDEN_FEATURES)
-        value = F.when(hidden, float(len(labels))).otherwise(F.col(column))
+        value = F.when(hidden, float(number)).otherwise(F.col(column))
         # What the indexer says of its column: that these are categories, and how many.
         drawn = drawn.withColumn(column, value).withMetadata(column, frame.schema[column].metadata)
     return drawn.drop(_DRAWN)

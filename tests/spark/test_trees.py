@@ -13,8 +13,8 @@ import pytest
 from made_trips import write_month
 from taxiway.errors import UsageError
 from taxiway.evaluation import HOLDOUT, TRAIN
-from taxiway.leakage import AuditData, _sliced_sample
-from taxiway.pipeline import FEATURES, MOST_CATEGORIES, assemble, build_estimator
+from taxiway.leakage import AuditData, _sliced_sample, audit
+from taxiway.pipeline import FEATURES, MOST_CATEGORIES, assemble, build_estimator, score_column
 from taxiway.preparation import Table, split_months
 from taxiway.production import downloaded
 from taxiway.progress import Silent
@@ -241,18 +241,15 @@ def test_the_audit_of_trees_finds_the_leak(training: Any) -> None:
     assert next(item for item in found.leakage if item.flagged).without < 0.7
 
 
-def test_the_same_trips_and_seed_give_the_same_trees(training: Any, folder: Path, tmp_path: Path) -> None:
-    found: Training = training[0]
-    again = train(
-        replace(RECIPES["tip"], categorical=(*RECIPES["tip"].categorical, "pickup_at")),
-        MONTHS,
-        HELD_OUT,
-        estimator="gradient_boosted_trees",
-        grid=SMALL["gradient_boosted_trees"],
-        settings=settings_in(tmp_path, folder),
-    )
-    assert again.best.metrics == found.best.metrics
-    assert again.leakage == found.leakage
+def test_the_same_trips_and_seed_give_the_same_trees(spark: SparkSession, prepare: Prepare) -> None:
+    recipe = RECIPES["duration"]
+
+    def trained() -> str:
+        spark.catalog.clearCache()
+        return str(fitted(recipe, TREES[0], prepare(recipe, TREES[0])).stages[-1].toDebugString).partition("\n")[2]
+
+    assert " in {" in trained()
+    assert trained() == trained()
 
 
 def test_a_refit_without_a_feature_still_knows_the_categories(prepare: Prepare) -> None:
@@ -264,6 +261,17 @@ def test_a_refit_without_a_feature_still_knows_the_categories(prepare: Prepare) 
     frame = _sliced_sample(data, HOLDOUT, [everything, without_first])
     assert kinds(frame, "slice_0") == kinds(table.vectors[HOLDOUT])
     assert kinds(frame, "slice_1") == kinds(table.vectors[HOLDOUT])[1:]
+
+
+@pytest.mark.parametrize("estimator", ["logistic_regression", *TREES])
+def test_a_recipe_of_one_feature_is_audited_too(prepare: Prepare, estimator: str) -> None:
+    recipe = replace(RECIPES["tip"], numeric=(), categorical=("payment_type",))
+    table = prepare(recipe, estimator)
+    data = AuditData(table.columns, {**table.vectors, TRAIN: table.fitting}, table.slots, table.rows)
+    params = {name: values[0] for name, values in SMALL[estimator].items()}
+    (audited,) = audit(recipe, data, build_estimator(estimator, params, seed=0), score_column(recipe))
+    assert audited.flagged
+    assert audited.without == pytest.approx(0.5)
 
 
 def test_too_few_bins_are_refused_before_anything_is_recorded(folder: Path, tmp_path: Path) -> None:
@@ -278,22 +286,34 @@ def test_too_few_bins_are_refused_before_anything_is_recorded(folder: Path, tmp_
 # Models of both shapes, in use
 
 
-@pytest.mark.parametrize("shape", ["indexed", "one-hot"])
-def test_trees_of_this_and_of_earlier_versions_are_vetted_and_score(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str
+def test_trees_are_vetted_and_score(training: Any, tmp_path: Path) -> None:
+    found, settings, _ = training
+    in_production(found, settings)
+    with downloaded(found.recipe, settings) as model:
+        vet_model(model.files, "tip/1")
+        assert not list(model.files.glob("sparkml/stages/*OneHotEncoder*"))
+    scored = score(found.recipe, HELD_OUT, tmp_path / "out", settings=settings)
+    assert scored.answered == found.rows[HOLDOUT]
+
+
+def test_one_hot_trees_of_earlier_versions_are_vetted_and_score(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_in(tmp_path / "home", folder)
-    if shape == "one-hot":
-        now = Table.prepare
-        # Trees of version 0.1 were shown what linear estimators are shown.
-        monkeypatch.setattr(Table, "prepare", lambda *arguments: now(*arguments[:-1], "linear_regression"))
-    train("duration", MONTHS, HELD_OUT, estimator=TREES[0], grid=SMALL[TREES[0]], settings=settings)
+    now = Table.prepare
+    # Trees were shown then what linear estimators are shown.
+    monkeypatch.setattr(Table, "prepare", lambda *arguments: now(*arguments[:-1], "linear_regression"))
+    found = train("duration", MONTHS, HELD_OUT, estimator=TREES[0], grid=SMALL[TREES[0]], settings=settings)
     monkeypatch.undo()
-    register("duration", settings)
-    promote("duration", settings, to="production")
-    with downloaded("duration", settings) as found:
-        vet_model(found.files, "duration/1")
-        stages = [path.name for path in found.files.glob("sparkml/stages/*")]
-        assert any("OneHotEncoder" in name for name in stages) == (shape == "one-hot")
+    in_production(found, settings)
+    with downloaded("duration", settings) as model:
+        vet_model(model.files, "duration/1")
+        assert list(model.files.glob("sparkml/stages/*OneHotEncoder*"))
     scored = score("duration", HELD_OUT, tmp_path / "out", settings=settings)
     assert scored.answered == scored.rows > 0
+
+
+def in_production(found: Training, settings: Settings) -> None:
+    """Register the best run and put it into production."""
+    register(found.recipe, settings)
+    promote(found.recipe, settings, to="production")

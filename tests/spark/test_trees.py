@@ -293,7 +293,8 @@ def test_trees_are_vetted_and_score(training: Any, tmp_path: Path) -> None:
         vet_model(model.files, "tip/1")
         assert not list(model.files.glob("sparkml/stages/*OneHotEncoder*"))
     scored = score(found.recipe, HELD_OUT, tmp_path / "out", settings=settings)
-    assert scored.answered == found.rows[HOLDOUT]
+    # More than could be judged: at scoring a trip may lack what a rule asks.
+    assert found.rows[HOLDOUT] <= scored.answered < scored.rows
 
 
 def test_one_hot_trees_of_earlier_versions_are_vetted_and_score(

@@ -45,7 +45,7 @@ _CLASSIFIERS = (
     ),
     Estimator(
         "gradient_boosted_trees",
-        fixed={"maxIter": 30, "stepSize": 0.3},
+        fixed={"maxIter": 20, "stepSize": 0.3},
         sweep={"maxDepth": (2, 3)},
         space=_TREE_SPACE,
     ),

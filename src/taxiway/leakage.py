@@ -60,7 +60,8 @@ class AuditData:
     columns : DataFrame
         ``part``, ``label`` and the computed feature columns of every usable row.
     vectors : mapping of str to DataFrame
-        ``part``, ``label`` and the assembled ``features`` of the same rows, by part.
+        ``part``, ``label`` and the assembled ``features`` of the same rows, by part; of the training part, as
+        estimators are fitted to them.
     slots : sequence of (feature, slot)
         What each slot of the vector holds.
     rows : mapping of str to int

@@ -60,7 +60,8 @@ class AuditData:
     columns : DataFrame
         ``part``, ``label`` and the computed feature columns of every usable row.
     vectors : mapping of str to DataFrame
-        ``part``, ``label`` and the assembled ``features`` of the same rows, by part.
+        ``part``, ``label`` and the assembled ``features`` of the same rows, by part; of the training part, as
+        estimators are fitted to them.
     slots : sequence of (feature, slot)
         What each slot of the vector holds.
     rows : mapping of str to int
@@ -233,10 +234,17 @@ def _without(
 def _sliced_sample(data: AuditData, part: str, slices: Sequence[Sequence[int]]) -> DataFrame:
     """A sample of a part, each row with one vector for each set of slots."""
     from pyspark.ml.feature import VectorSlicer
+    from pyspark.ml.functions import array_to_vector
+    from pyspark.sql import functions as F
 
     frame: DataFrame = data.vectors[part].sample(fraction=min(1.0, SAMPLE_ROWS / data.rows[part]), seed=0).coalesce(1)
     for index, slots in enumerate(slices):
-        frame = VectorSlicer(inputCol=FEATURES, outputCol=_slice(index), indices=list(slots)).transform(frame)
+        if slots:
+            # It keeps what the column says of its slots: that they are categories, and how many.
+            frame = VectorSlicer(inputCol=FEATURES, outputCol=_slice(index), indices=list(slots)).transform(frame)
+        else:
+            # Without its only feature an estimator is told nothing; it needs a slot all the same.
+            frame = frame.withColumn(_slice(index), array_to_vector(F.array(F.lit(0.0))))
     return frame.drop(FEATURES).cache()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from taxiway.errors import RecipeError, UsageError, did_you_mean
 from taxiway.features import LABEL, feature_column, feature_statement
 from taxiway.recipes import CompiledRecipe, Recipe
+from taxiway.recipes.recipe import ESTIMATORS as KINDS
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -18,14 +19,18 @@ if TYPE_CHECKING:
 FEATURES = "features"
 PREDICTION = "prediction"
 PROBABILITY = "probability"
+MOST_CATEGORIES = 1_000
+"""Values of one indexed feature, 'unknown' included: each node of a tree counts every one and may list half of them."""
 
 
-def preparation_stages(recipe: CompiledRecipe) -> list[Estimator[Any] | Transformer]:
-    """The stages that turn a raw trip into the vector ``features``.
+def preparation_stages(recipe: CompiledRecipe, estimator: str) -> list[Estimator[Any] | Transformer]:
+    """The stages that turn a raw trip into the vector ``features``, as an estimator is shown it.
 
     Parameters
     ----------
     recipe : CompiledRecipe
+    estimator : str
+        A name of `taxiway.recipes.recipe.ESTIMATORS`, which tells how it is shown categories.
 
     Returns
     -------
@@ -39,12 +44,10 @@ def preparation_stages(recipe: CompiledRecipe) -> list[Estimator[Any] | Transfor
     categorical = [feature_column(name) for name in recipe.recipe.categorical]
     imputed = [f"{name}_imputed" for name in numeric]
     indexed = [f"{name}_index" for name in categorical]
-    encoded = [f"{name}_onehot" for name in categorical]
     stages: list[Any] = [SQLTransformer(statement=feature_statement(recipe))]
     if numeric:
         stages.append(Imputer(inputCols=numeric, outputCols=imputed, strategy="median"))
     if categorical:
-        # 'keep' at both encoders: (keep, dropLast) is also the pair that other runtimes can follow.
         stages.append(
             StringIndexer(
                 inputCols=categorical,
@@ -54,9 +57,30 @@ def preparation_stages(recipe: CompiledRecipe) -> list[Estimator[Any] | Transfor
                 stringOrderType="frequencyDesc",
             )
         )
-        stages.append(OneHotEncoder(inputCols=indexed, outputCols=encoded, handleInvalid="keep", dropLast=True))
-    stages.append(VectorAssembler(inputCols=[*imputed, *encoded], outputCol=FEATURES, handleInvalid="keep"))
+    # The assembler keeps what the indexer says of its columns: that they are categories, and how many.
+    shown = indexed
+    if categorical and KINDS[estimator].categories == "one-hot":
+        shown = [f"{name}_onehot" for name in categorical]
+        # 'keep' at both encoders: (keep, dropLast) is also the pair that other runtimes can follow.
+        stages.append(OneHotEncoder(inputCols=indexed, outputCols=shown, handleInvalid="keep", dropLast=True))
+    stages.append(VectorAssembler(inputCols=[*imputed, *shown], outputCol=FEATURES, handleInvalid="keep"))
     return stages
+
+
+def labels_of(prepared: PipelineModel, recipe: CompiledRecipe) -> dict[str, tuple[str, ...]]:
+    """The categories of each categorical feature that training saw, the most frequent first."""
+    from pyspark.ml.feature import StringIndexerModel
+
+    indexers = (stage for stage in prepared.stages if isinstance(stage, StringIndexerModel))
+    found = [tuple(labels) for indexer in indexers for labels in indexer.labelsArray]
+    return dict(zip(recipe.recipe.categorical, found, strict=True))
+
+
+def is_one_hot(prepared: PipelineModel) -> bool:
+    """Whether fitted stages give each category a slot of its own."""
+    from pyspark.ml.feature import OneHotEncoderModel
+
+    return any(isinstance(stage, OneHotEncoderModel) for stage in prepared.stages)
 
 
 def slot_names(prepared: PipelineModel, recipe: CompiledRecipe) -> tuple[tuple[str, str], ...]:
@@ -65,18 +89,42 @@ def slot_names(prepared: PipelineModel, recipe: CompiledRecipe) -> tuple[tuple[s
     Returns
     -------
     tuple of (feature, slot)
-        ``("fare_amount", "fare_amount")`` for a number, ``("payment_type", "payment_type = 2")``
-        for a category; ``payment_type unknown`` stands for null and unseen values.
+        ``("fare_amount", "fare_amount")`` for a number or an indexed category. One-hot categories have a slot
+        each, ``("payment_type", "payment_type = 2")``; ``payment_type unknown`` stands for null and unseen values.
+    """
+    if not is_one_hot(prepared):
+        return tuple((name, name) for name in recipe.recipe.inputs)
+    slots = [(name, name) for name in recipe.recipe.numeric]
+    for name, labels in labels_of(prepared, recipe).items():
+        slots += [(name, f"{name} = {label}") for label in labels]
+        slots.append((name, f"{name} unknown"))
+    return tuple(slots)
+
+
+def keep_frequent(fitted: Sequence[Transformer], most: int) -> list[Transformer]:
+    """Fitted stages whose indexers know only the most frequent categories; the others count as unknown.
+
+    Parameters
+    ----------
+    fitted : sequence of Transformer
+    most : int
+        Values of one column at most, 'unknown' included.
     """
     from pyspark.ml.feature import StringIndexerModel
 
-    slots = [(name, name) for name in recipe.recipe.numeric]
-    indexers = [stage for stage in prepared.stages if isinstance(stage, StringIndexerModel)]
-    for indexer in indexers:
-        for name, labels in zip(recipe.recipe.categorical, indexer.labelsArray, strict=True):
-            slots += [(name, f"{name} = {label}") for label in labels]
-            slots.append((name, f"{name} unknown"))
-    return tuple(slots)
+    kept: list[Transformer] = []
+    for stage in fitted:
+        if not isinstance(stage, StringIndexerModel) or all(len(labels) < most for labels in stage.labelsArray):
+            kept.append(stage)
+            continue
+        # One for each column: pyspark hands lists of different lengths over filled up with nulls (4.3).
+        kept += [
+            StringIndexerModel.from_arrays_of_labels(
+                [list(labels[: most - 1])], [read], [added], handleInvalid=stage.getHandleInvalid()
+            )
+            for read, added, labels in zip(stage.getInputCols(), stage.getOutputCols(), stage.labelsArray, strict=True)
+        ]
+    return kept
 
 
 def build_estimator(name: str, params: Mapping[str, Any], seed: int) -> Estimator[Any]:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, cast
 from taxiway.errors import BadData, Refused, UsageError
 from taxiway.evaluation import HOLDOUT, PART, TRAIN
 from taxiway.features import LABEL, feature_column, feature_statement
-from taxiway.pipeline import FEATURES, assemble, preparation_stages, slot_names
+from taxiway.pipeline import (
+    FEATURES,
+    MOST_CATEGORIES,
+    assemble,
+    is_one_hot,
+    keep_frequent,
+    labels_of,
+    preparation_stages,
+    slot_names,
+)
 from taxiway.recipes import CompiledRecipe, Recipe
 from taxiway.recipes.recipe import COLOUR, MONTH
 from taxiway.trips.checking import check_trips
@@ -33,6 +42,9 @@ FILE_MONTH = "file_month"
 # (sums of floating-point numbers depend on their order), and on two cores it is the fastest
 # too, since each iteration is one task and whole fits run side by side.
 _ROWS_PER_PARTITION = 500_000
+# Of how many training rows trees are fitted without some categories, and of each of those rows without how many.
+_HIDDEN_ROWS, _HIDDEN_FEATURES = 0.04, 0.5
+_DRAWN = "drawn"
 
 
 @dataclass(frozen=True)
@@ -107,10 +119,14 @@ class Table:
         ``part``, ``label`` and one column for each feature, of the usable rows.
     vectors : mapping of str to DataFrame
         ``part``, ``label`` and the vector ``features``, by part.
+    fitting : DataFrame
+        The training rows as estimators are fitted to them: of indexed categories, some are hidden.
     pipeline : PipelineModel
         The fitted stages from raw trip to vector.
     slots : tuple of (feature, slot)
         What each slot of the vector holds.
+    categories : mapping of str to int
+        How many values each indexed feature can have, 'unknown' included; empty where categories are one-hot.
     rows, rejected : mapping of str to int
         Usable rows by part; the others by rule.
     example : list of mapping
@@ -124,8 +140,10 @@ class Table:
     computed: DataFrame
     columns: DataFrame
     vectors: Mapping[str, DataFrame]
+    fitting: DataFrame
     pipeline: PipelineModel
     slots: tuple[tuple[str, str], ...]
+    categories: Mapping[str, int]
     rows: Mapping[str, int]
     rejected: Mapping[str, int]
     example: Sequence[Mapping[str, Any]]
@@ -136,15 +154,22 @@ class Table:
         """Give the cached memory back."""
         from py4j.protocol import Py4JError
 
-        for frame in (self.computed, *self.vectors.values()):
+        for frame in (self.computed, *self.vectors.values(), self.fitting):
             # Where Spark itself is gone there is nothing to give back, and an error here would
             # hide the one that ended it.
             with suppress(Py4JError, OSError):
                 frame.unpersist()
 
     @classmethod
-    def prepare(cls, spark: SparkSession, compiled: CompiledRecipe, split: Split, files: Sequence[MonthFiles]) -> Table:
-        """Read, check and shape the rows of a split.
+    def prepare(
+        cls,
+        spark: SparkSession,
+        compiled: CompiledRecipe,
+        split: Split,
+        files: Sequence[MonthFiles],
+        estimator: str,
+    ) -> Table:
+        """Read, check and shape the rows of a split, as an estimator of the recipe is shown them.
 
         Raises
         ------
@@ -159,18 +184,20 @@ class Table:
         counted = _count(computed, compiled)
         rows, rejected = _check_counts(counted, compiled.recipe)
         columns = computed.where(f"{BROKEN_RULE} is null").drop(BROKEN_RULE, FILE_MONTH)
-        fitted = _fit_preparation(columns, compiled)
-        assembled = columns
-        for stage in fitted.stages[1:]:
-            assembled = stage.transform(assembled)
-        vectors = assembled.select(PART, LABEL, FEATURES)
+        fitted = _fit_preparation(columns, compiled, estimator, rows[TRAIN])
+        parts = {part: columns.where(F.col(PART) == part) for part in rows}
+        vectors = {part: _gather(_shaped(frame, fitted), rows[part]) for part, frame in parts.items()}
+        categories = {} if is_one_hot(fitted) else _sizes(fitted, compiled)
+        hidden = _gather(_shaped(parts[TRAIN], fitted, hide=True), rows[TRAIN]) if categories else vectors[TRAIN]
         example = trips.select(*compiled.columns).dropna().limit(3).collect()
         return cls(
             computed=computed,
             columns=columns,
-            vectors={part: _gather(vectors.where(F.col(PART) == part), rows[part]) for part in rows},
+            vectors=vectors,
+            fitting=hidden,
             pipeline=fitted,
             slots=slot_names(fitted, compiled),
+            categories=categories,
             rows=rows,
             rejected=rejected,
             example=[row.asDict() for row in example],
@@ -216,15 +243,62 @@ def _gather(frame: DataFrame, rows: int) -> DataFrame:
     return frame.coalesce(-(-rows // _ROWS_PER_PARTITION)).cache()
 
 
-def _fit_preparation(columns: DataFrame, compiled: CompiledRecipe) -> PipelineModel:
+def _fit_preparation(columns: DataFrame, compiled: CompiledRecipe, estimator: str, rows: int) -> PipelineModel:
     """Fit the encoders on training rows, and put the feature statement before them."""
     from pyspark.ml import Pipeline, Transformer
     from pyspark.sql import functions as F
 
-    statement, *stages = preparation_stages(compiled)
-    fitted = Pipeline(stages=stages).fit(columns.where(F.col(PART) == TRAIN))
+    statement, *stages = preparation_stages(compiled, estimator)
+    fitted = Pipeline(stages=stages).fit(columns.where(F.col(PART) == TRAIN)).stages
+    if not is_one_hot(assemble(fitted)):
+        # Spark's trees refuse a feature with more values than there are rows.
+        most = min(MOST_CATEGORIES, rows)
+        fitted = keep_frequent(fitted, most)
     # The statement learns nothing: it is fitted as it is.
-    return assemble([cast(Transformer, statement), *fitted.stages])
+    return assemble([cast(Transformer, statement), *fitted])
+
+
+def _shaped(columns: DataFrame, fitted: PipelineModel, hide: bool = False) -> DataFrame:
+    """``part``, ``label`` and the vector ``features`` of computed columns; with some categories hidden, if asked."""
+    from pyspark.ml.feature import StringIndexerModel
+
+    *stages, assembler = fitted.stages[1:]
+    unknown: dict[str, int] = {}
+    for stage in stages:
+        columns = stage.transform(columns)
+        if isinstance(stage, StringIndexerModel):
+            unknown |= zip(stage.getOutputCols(), map(len, stage.labelsArray), strict=True)
+    if hide:
+        columns = hide_some(columns, unknown)
+    return assembler.transform(columns).select(PART, LABEL, FEATURES)
+
+
+def hide_some(frame: DataFrame, unknown: Mapping[str, int]) -> DataFrame:
+    """Make some of the indexed categories unknown, so that trees learn what to answer for one they do not know.
+
+    A category that no row of a node has goes to the side of the largest labels in Spark, at every split: the trip
+    from a zone that is not told would be the longest of all. Rows are drawn first and then their features, so that
+    trees see one, several and all categories missing.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    unknown : mapping of str to int
+        The columns of indexed categories, and the number that stands for 'unknown' in each.
+    """
+    from pyspark.sql import functions as F
+
+    drawn = frame.withColumn(_DRAWN, F.rand(0) < _HIDDEN_ROWS)
+    for seed, (column, number) in enumerate(unknown.items(), 1):
+        hidden = F.col(_DRAWN) & (F.rand(seed) < _HIDDEN_FEATURES)
+        value = F.when(hidden, float(number)).otherwise(F.col(column))
+        # What the indexer says of its column: that these are categories, and how many.
+        drawn = drawn.withColumn(column, value).withMetadata(column, frame.schema[column].metadata)
+    return drawn.drop(_DRAWN)
+
+
+def _sizes(fitted: PipelineModel, compiled: CompiledRecipe) -> dict[str, int]:
+    return {name: len(labels) + 1 for name, labels in labels_of(fitted, compiled).items()}
 
 
 def _count(computed: DataFrame, compiled: CompiledRecipe) -> list[Row]:

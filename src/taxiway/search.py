@@ -12,6 +12,7 @@ from taxiway.errors import UsageError, did_you_mean
 from taxiway.evaluation import HOLDOUT, Evaluation
 from taxiway.parallel import side_by_side
 from taxiway.recipes import Estimator, Range, Recipe
+from taxiway.recipes.recipe import ESTIMATORS
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Candidate:
         """The candidate with its evaluations."""
         return replace(self, parts=parts)
 
+
+# Spark's name for how many values of a feature a tree tells apart, and how many it does unless told otherwise.
+_BINS = "maxBins"
+_SPARKS_BINS = 32
 
 Fit = Callable[[Candidate], Candidate]
 Rate = Callable[[Sequence[Candidate]], list[Candidate]]
@@ -118,6 +123,39 @@ class Search:
             raise UsageError(f"Recipe '{recipe.name}' has no search space for {chosen.name}", "Use --grid instead")
         return cls(recipe, chosen, (), trials, seed)
 
+    def with_bins(self, categories: Mapping[str, int]) -> Search:
+        """The search with ``maxBins`` large enough for indexed categories.
+
+        Parameters
+        ----------
+        categories : mapping of str to int
+            How many values each indexed feature can have; nothing changes where there are none.
+
+        Raises
+        ------
+        UsageError
+            The recipe, the grid or the search space names a ``maxBins`` below that.
+        """
+        if not categories:
+            return self
+        widest = max(categories, key=lambda name: categories[name])
+        needed = categories[widest]
+        if too_small := [value for value in self._named(_BINS) if value < needed]:
+            raise UsageError(
+                f"{_BINS}={min(too_small)} is too small: '{widest}' has {needed} categories, 'unknown' included",
+                f"Leave {_BINS} out, or name {needed} or more",
+            )
+        fixed = {_BINS: max(needed, _SPARKS_BINS), **self.estimator.fixed}
+        return replace(self, estimator=replace(self.estimator, fixed=fixed))
+
+    def _named(self, parameter: str) -> list[float]:
+        """The numbers that candidates may have for a hyper-parameter."""
+        given = [point[parameter] for point in (self.estimator.fixed, *self.points) if parameter in point]
+        if self.trials and parameter in self.estimator.space:
+            given.append(self.estimator.space[parameter].low)
+        # Anything else than a number is refused with its estimator's own words.
+        return [value for value in given if isinstance(value, int | float)]
+
     @property
     def size(self) -> int:
         """How many candidates will be fitted."""
@@ -145,7 +183,8 @@ class Search:
         return candidate.parts[HOLDOUT].metrics[self.recipe.chosen_metric]
 
     def _candidate(self, point: Mapping[str, Any]) -> Candidate:
-        suffix = "_regression" if self.recipe.task == "regression" and self.estimator.name in _TWO_TASKS else ""
+        both = len(ESTIMATORS[self.estimator.name].tasks) > 1
+        suffix = "_regression" if self.recipe.task == "regression" and both else ""
         return Candidate(self.estimator.name, f"{self.estimator.name}{suffix}", {**self.estimator.fixed, **point})
 
     def _ask_optuna(
@@ -169,10 +208,6 @@ class Search:
                 study.tell(trial, self._value(candidate))
             found += fitted
         return found
-
-
-# Estimators whose Spark class differs between classification and regression.
-_TWO_TASKS = ("gradient_boosted_trees", "random_forest")
 
 
 def _choose(recipe: Recipe, name: str | None) -> Estimator:

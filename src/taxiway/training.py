@@ -16,7 +16,7 @@ from taxiway.features import LABEL
 from taxiway.java_faults import in_our_words
 from taxiway.leakage import AuditData, FeatureAudit, audit, with_score
 from taxiway.parallel import meanwhile, side_by_side
-from taxiway.pipeline import build_estimator, score_column
+from taxiway.pipeline import MOST_CATEGORIES, build_estimator, score_column
 from taxiway.preparation import Split, Table, split_months
 from taxiway.progress import Progress, Silent
 from taxiway.recipes import CompiledRecipe, Recipe, load_recipe
@@ -185,7 +185,7 @@ class _Job:
             )
             client, spark = _connect_both(self.settings, self.progress, sum(item.rows for item in files))
             with self._step("Preparing trips"):
-                table = Table.prepare(spark, self.compiled, self.split, files)
+                table = Table.prepare(spark, self.compiled, self.split, files, self.search.estimator.name)
             for note in table.notes:
                 self.progress.note(note)
             try:
@@ -196,6 +196,8 @@ class _Job:
     def _learn(self, client: Any, table: Table, files: Sequence[MonthFiles]) -> Training:
         from taxiway.tracking import Sweep
 
+        self.search = self.search.with_bins(table.categories)
+        self._tell_of_rare_categories(table)
         opened = Sweep.open(client, self.settings, self.compiled, self.split, files, table, self.search, self.seed)
         with opened as sweep:
             candidates = self._fit(table)
@@ -224,13 +226,21 @@ class _Job:
             seconds=time.monotonic() - self.began,
         )
 
+    def _tell_of_rare_categories(self, table: Table) -> None:
+        wide = [name for name, size in table.categories.items() if size >= MOST_CATEGORIES]
+        for name in wide:
+            self.progress.note(
+                f"'{name}' has {MOST_CATEGORIES:,} categories or more: {self.search.estimator.name} tells the "
+                f"{MOST_CATEGORIES - 1:,} most frequent apart, the others count as unknown"
+            )
+
     def _fit(self, table: Table) -> list[Candidate]:
         task = "Fitting candidates"
         self.progress.begin(task, self.search.size)
 
         def fit(candidate: Candidate) -> Candidate:
             started = time.time()
-            model = self._fit_one(candidate, table.vectors[TRAIN])
+            model = self._fit_one(candidate, table.fitting)
             self.progress.advance(task)
             return candidate.fitted(model, started, time.time() - started)
 
@@ -252,7 +262,7 @@ class _Job:
             raise UsageError(f"{candidate.estimator} cannot be fitted so", str(error).partition("\n")[0]) from error
 
     def _audit(self, table: Table, best: Candidate) -> tuple[FeatureAudit, ...]:
-        data = AuditData(table.columns, table.vectors, table.slots, table.rows)
+        data = AuditData(table.columns, {**table.vectors, TRAIN: table.fitting}, table.slots, table.rows)
         unfitted = build_estimator(best.spark_estimator, best.params, self.seed)
         with self._step("Auditing for leakage"):
             return audit(self.recipe, data, unfitted, score_column(self.recipe))

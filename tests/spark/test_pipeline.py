@@ -47,8 +47,8 @@ def fit(_shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
         compiled = compile_recipe(RECIPES[recipe])
         settings = load_settings({"home": folder / "home", "trips_source": folder}, {}, folder)
         split = split_months(compiled.recipe, "yellow:2018-01..2018-02", "yellow:2018-03")
-        table = Table.prepare(_shared_spark, compiled, split, fetch([*split.train, *split.holdout], settings))
         name = compiled.recipe.estimators[0].name
+        table = Table.prepare(_shared_spark, compiled, split, fetch([*split.train, *split.holdout], settings), name)
         estimator = build_estimator(name, {"regParam": 0.01, "maxIter": 20}, seed=0)
         return assemble([*table.pipeline.stages, estimator.fit(table.vectors[TRAIN])]), table
 
@@ -195,8 +195,8 @@ def test_every_declared_estimator_has_a_class() -> None:
     kinds = {"classification": "", "regression": "_regression"}
     declared = {
         f"{name}{'' if name == 'linear_regression' else kinds[task]}"
-        for name, tasks in DECLARED.items()
-        for task in tasks
+        for name, kind in DECLARED.items()
+        for task in kind.tasks
     }
     assert declared == set(ESTIMATORS)
 

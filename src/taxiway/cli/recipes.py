@@ -48,6 +48,8 @@ def command(settings: Settings, recipe: str | None, as_json: bool) -> None:
 
 def document(compiled: CompiledRecipe) -> dict[str, Any]:
     """A recipe as JSON shows it."""
+    from taxiway.recipes.recipe import ESTIMATORS
+
     recipe = compiled.recipe
     return {
         "name": recipe.name,
@@ -65,6 +67,7 @@ def document(compiled: CompiledRecipe) -> dict[str, Any]:
         "estimators": [
             {
                 "name": item.name,
+                "categories": ESTIMATORS[item.name].categories,
                 "fixed": dict(item.fixed),
                 "sweep": {key: list(values) for key, values in item.sweep.items()},
                 "space": {key: [bounds.low, bounds.high] for key, bounds in item.space.items()},
@@ -77,6 +80,7 @@ def document(compiled: CompiledRecipe) -> dict[str, Any]:
 
 def _print_one(compiled: CompiledRecipe) -> None:
     from taxiway.cli.output import print_table, say
+    from taxiway.recipes.recipe import ESTIMATORS
 
     recipe = compiled.recipe
     say(f"{recipe.name}: {recipe.description}", style="bold")
@@ -88,9 +92,16 @@ def _print_one(compiled: CompiledRecipe) -> None:
     rules = [(rule.name, " ".join(rule.condition.split()), asked[rule.name]) for rule in recipe.rules]
     print_table("Rules", ("rule", "condition", "asked at scoring"), rules)
     estimators = [
-        (item.name, _pairs(item.fixed), _pairs(item.sweep), ", ".join(item.space)) for item in recipe.estimators
+        (
+            item.name,
+            ESTIMATORS[item.name].categories,
+            _pairs(item.fixed),
+            _pairs(item.sweep),
+            ", ".join(item.space),
+        )
+        for item in recipe.estimators
     ]
-    print_table("Estimators", ("estimator", "fixed", "sweep", "search space"), estimators)
+    print_table("Estimators", ("estimator", "categories", "fixed", "sweep", "search space"), estimators)
 
 
 def _pairs(values: Any) -> str:

@@ -139,11 +139,11 @@ class _Compiler:
 
     def _check_estimators(self) -> None:
         for estimator in self.recipe.estimators:
-            tasks = ESTIMATORS.get(estimator.name)
-            if tasks is None:
+            kind = ESTIMATORS.get(estimator.name)
+            if kind is None:
                 self.faults.append(f"unknown estimator '{estimator.name}'. {did_you_mean(estimator.name, ESTIMATORS)}")
-            elif self.recipe.task in METRICS and self.recipe.task not in tasks:
-                self.faults.append(f"{estimator.name} does no {self.recipe.task}. It does {' and '.join(tasks)}")
+            elif self.recipe.task in METRICS and self.recipe.task not in kind.tasks:
+                self.faults.append(f"{estimator.name} does no {self.recipe.task}. It does {' and '.join(kind.tasks)}")
 
     def _read_features(self) -> None:
         for name, text in self.recipe.features.items():

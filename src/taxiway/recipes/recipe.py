@@ -16,6 +16,8 @@ PROVENANCE: Mapping[str, str] = MappingProxyType({COLOUR: "string", MONTH: "stri
 
 Task = Literal["classification", "regression"]
 Value = float | int | str | bool
+Categories = Literal["one-hot", "indexed"]
+"""How an estimator is shown categories: a slot of zeros and ones for each, or one slot with the category's number."""
 
 # Metric -> whether more of it is better.
 METRICS: Mapping[Task, Mapping[str, bool]] = MappingProxyType(
@@ -31,13 +33,31 @@ METRICS: Mapping[Task, Mapping[str, bool]] = MappingProxyType(
     }
 )
 
-# Estimator -> the tasks it can do; `taxiway.pipeline` knows the classes.
-ESTIMATORS: Mapping[str, tuple[Task, ...]] = MappingProxyType(
+
+@dataclass(frozen=True)
+class Kind:
+    """What is so of an estimator whatever the recipe.
+
+    Parameters
+    ----------
+    tasks : tuple of {'classification', 'regression'}
+        What it can do.
+    categories : {'one-hot', 'indexed'}
+        A linear estimator learns a weight for each slot, so each category needs one. A tree asks *which of these
+        categories?*, all in one question; of one-hot slots it would need a level for each category.
+    """
+
+    tasks: tuple[Task, ...]
+    categories: Categories
+
+
+# `taxiway.pipeline` knows the classes.
+ESTIMATORS: Mapping[str, Kind] = MappingProxyType(
     {
-        "logistic_regression": ("classification",),
-        "linear_regression": ("regression",),
-        "gradient_boosted_trees": ("classification", "regression"),
-        "random_forest": ("classification", "regression"),
+        "logistic_regression": Kind(("classification",), "one-hot"),
+        "linear_regression": Kind(("regression",), "one-hot"),
+        "gradient_boosted_trees": Kind(("classification", "regression"), "indexed"),
+        "random_forest": Kind(("classification", "regression"), "indexed"),
     }
 )
 

@@ -70,6 +70,10 @@ class Training:
         Whether any of the trips are synthetic.
     seconds : float
         From the start of reading to the last record.
+    experiment_id : str
+        MLflow's id of the recipe's experiment.
+    higher_is_better : bool
+        Which end of the metric is the better one.
     """
 
     recipe: str
@@ -82,6 +86,8 @@ class Training:
     rejected: Mapping[str, int]
     synthetic: bool
     seconds: float
+    experiment_id: str = ""
+    higher_is_better: bool = True
 
     @property
     def best(self) -> TrainedRun:
@@ -214,6 +220,8 @@ class _Job:
             rejected=table.rejected,
             synthetic=any(item.synthetic for item in files),
             seconds=time.monotonic() - self.began,
+            experiment_id=sweep.experiment_id,
+            higher_is_better=self.recipe.higher_is_better,
         )
 
     def _fit(self, table: Table) -> list[Candidate]:

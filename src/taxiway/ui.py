@@ -8,18 +8,28 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from taxiway import links
 from taxiway.errors import MachineError, UsageError
 from taxiway.progress import Progress, Silent
-from taxiway.reach import is_server
+from taxiway.reach import is_server, without_credentials
 from taxiway.settings import Settings
-from taxiway.store import address, check_embedded_store, connect, prepare_environment
+from taxiway.store import check_embedded_store, connect, prepare_environment
+
+if TYPE_CHECKING:
+    from taxiway.comparison import Comparison
+    from taxiway.training import Training
 
 HOST = "127.0.0.1"
+Page = Callable[[str], str]
+"""Makes the link of a page from the address of the server that shows it."""
+
 _PATIENCE = 120.0
 
 
@@ -30,7 +40,7 @@ class Pages:
     Parameters
     ----------
     address : str
-        What to open in a browser.
+        The link to open in a browser.
     process : Popen, optional
         The server that shows them; None when somebody else's does.
     """
@@ -44,8 +54,51 @@ class Pages:
             self.process.wait()
 
 
+def pages_address(settings: Settings) -> str | None:
+    """Where a browser finds MLflow's pages, without user and password; None while no server shows them."""
+    if not is_server(settings.tracking_uri):
+        return None
+    return without_credentials(settings.mlflow_pages or settings.tracking_uri)
+
+
+def sweep_page(sweep: Comparison | Training) -> Page:
+    """The page with the candidates of a sweep."""
+    return partial(
+        links.sweep,
+        experiment_id=sweep.experiment_id,
+        parent_run_id=sweep.parent_run_id,
+        metric=sweep.metric,
+        higher_is_better=sweep.higher_is_better,
+    )
+
+
+def version_page(name: str, number: int) -> Page:
+    """The page of a registered version."""
+    return partial(links.version, name=name, number=number)
+
+
+def where(settings: Settings, page: Page, name: str) -> str:
+    """What opens a page: its link, or the command that serves it where no server does.
+
+    Parameters
+    ----------
+    settings : Settings
+    page : callable
+    name : str
+        What the command calls the page: ``tip`` or ``tip/3``.
+
+    Returns
+    -------
+    str
+    """
+    server = pages_address(settings)
+    return f"taxiway ui {name}" if server is None else page(server)
+
+
 @contextmanager
-def open_pages(settings: Settings, port: int = 5000, progress: Progress | None = None) -> Iterator[Pages]:
+def open_pages(
+    settings: Settings, port: int = 5000, progress: Progress | None = None, show: str | None = None
+) -> Iterator[Pages]:
     """Serve MLflow's pages while the block runs.
 
     Parameters
@@ -55,6 +108,8 @@ def open_pages(settings: Settings, port: int = 5000, progress: Progress | None =
     port : int
         On 127.0.0.1.
     progress : Progress, optional
+    show : str, optional
+        The page to open: the newest sweep of ``tip``, or the version ``tip/3``. The list of experiments by default.
 
     Yields
     ------
@@ -64,14 +119,18 @@ def open_pages(settings: Settings, port: int = 5000, progress: Progress | None =
     ------
     UsageError
         The port is taken.
+    NotFound
+        There is no such sweep or version.
     MachineError
         MLflow's server does not start.
     """
-    if is_server(settings.tracking_uri):
+    server = pages_address(settings)
+    if server is not None:
         connect(settings)
-        yield Pages(address(settings))
+        yield Pages(_find_page(settings, show)(server))
         return
     _check_port(port)
+    page = _find_page(settings, show)
     watch = progress or Silent()
     watch.begin("Starting MLflow's pages")
     prepare_environment()
@@ -85,9 +144,22 @@ def open_pages(settings: Settings, port: int = 5000, progress: Progress | None =
     try:
         _wait(process, port, log)
         watch.end("Starting MLflow's pages")
-        yield Pages(f"http://{HOST}:{port}", process)
+        yield Pages(page(links.on_this_machine(port)), process)
     finally:
         _stop(process)
+
+
+def _find_page(settings: Settings, show: str | None) -> Page:
+    from taxiway.comparison import compare
+    from taxiway.versions import models, parse_model, pick
+
+    if show is None:
+        return links.experiments
+    name, number = parse_model(show)
+    if number is None:
+        return sweep_page(compare(name, settings))
+    pick(models(name, settings), name, number)
+    return version_page(name, number)
 
 
 def _check_port(port: int) -> None:
@@ -106,6 +178,7 @@ def _start(settings: Settings, port: int, log: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     # MLflow 3.17 starts four workers and a job runner by default: 15 processes, 2.2 GB.
     command += ["--workers", "1"]
+    command += ["--app-name", "taxiway-ui"]
     # Without a list, names of other private addresses are accepted as well (3.17).
     command += ["--allowed-hosts", f"{HOST}:{port},localhost:{port}"]
     command += ["--artifacts-destination", str(settings.home / "artifacts")]
@@ -135,7 +208,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end and process.poll() is None:
         with suppress(requests.RequestException):
-            if requests.get(f"http://{HOST}:{port}/health", timeout=2).ok:
+            if requests.get(f"{links.on_this_machine(port)}/health", timeout=2).ok:
                 return
         time.sleep(0.2)  # between two questions: the server imports for seconds
     raise MachineError("MLflow's pages did not start", f"See {log}")

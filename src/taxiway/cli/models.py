@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from taxiway.cli.options import with_json, with_settings
+from taxiway import links
+from taxiway.cli.options import mlflow_line, with_json, with_settings
 from taxiway.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ def command(settings: Settings, model: str | None, as_json: bool) -> None:
     for version in versions:
         if version.disagreement:
             say(f"{version} {version.disagreement}; taxiway promote repairs it.", style="yellow")
+    newest = {version.name: version for version in reversed(versions)}
+    for name in sorted(newest):
+        say(mlflow_line(settings, partial(links.model, name=name), str(newest[name])))
 
 
 def document(version: Version) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def version_page(name: str, number: int) -> Page:
     return partial(links.version, name=name, number=number)
 
 
-def where(settings: Settings, page: Page, name: str) -> str:
+def where(settings: Settings, page: Page, name: str = "") -> str:
     """What opens a page: its link, or the command that serves it where no server does.
 
     Parameters
@@ -85,14 +85,14 @@ def where(settings: Settings, page: Page, name: str) -> str:
     settings : Settings
     page : callable
     name : str
-        What the command calls the page: ``tip`` or ``tip/3``.
+        What the command calls the page: ``tip`` or ``tip/3``, or nothing for all experiments.
 
     Returns
     -------
     str
     """
     server = pages_address(settings)
-    return f"taxiway ui {name}" if server is None else page(server)
+    return f"taxiway ui {name}".rstrip() if server is None else page(server)
 
 
 @contextmanager

@@ -32,14 +32,14 @@ def command(settings: Settings, show: str | None, port: int) -> None:
     with ExitStack() as opened:
         with progress_bars() as bars:
             pages = opened.enter_context(open_pages(settings, port, bars, show))
-        say(pages.address)
-        if settings.on_stack and settings.stack is not None:
-            password = settings.stack.secrets / "mlflow_taxiway_password"
-            click.echo(f"Sign in as taxiway, with the password in {password}", err=True)
-        sys.stdout.flush()
-        if pages.process is not None:
-            click.echo("Open it in a browser. Ctrl-C ends it.", err=True)
         try:
+            say(pages.address)
+            sys.stdout.flush()
+            if settings.on_stack and settings.stack is not None:
+                password = settings.stack.secrets / "mlflow_taxiway_password"
+                click.echo(f"Sign in as taxiway, with the password in {password}", err=True)
+            if pages.process is not None:
+                click.echo("Open it in a browser. Ctrl-C ends it.", err=True)
             pages.wait()
         except KeyboardInterrupt:
             click.echo("Ended.", err=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ HOST = "127.0.0.1"
 Page = Callable[[str], str]
 """Makes the link of a page from the address of the server that shows it."""
 
+_APP = "taxiway-ui"
 _PATIENCE = 120.0
 
 
@@ -129,6 +131,7 @@ def open_pages(
         connect(settings)
         yield Pages(_find_page(settings, show)(server))
         return
+    _check_installation()
     _check_port(port)
     page = _find_page(settings, show)
     watch = progress or Silent()
@@ -162,6 +165,12 @@ def _find_page(settings: Settings, show: str | None) -> Page:
     return version_page(name, number)
 
 
+def _check_installation() -> None:
+    """MLflow finds our application by what pip has written down, and only in the log does it say that there is none."""
+    if not entry_points(group="mlflow.app", name=_APP):
+        raise MachineError("Taxiway was installed from older code than this", "Install it again: make install")
+
+
 def _check_port(port: int) -> None:
     with socket.socket() as probe:
         # As the server itself does: a port that was left a moment ago may be taken again.
@@ -178,7 +187,7 @@ def _start(settings: Settings, port: int, log: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     # MLflow 3.17 starts four workers and a job runner by default: 15 processes, 2.2 GB.
     command += ["--workers", "1"]
-    command += ["--app-name", "taxiway-ui"]
+    command += ["--app-name", _APP]
     # Without a list, names of other private addresses are accepted as well (3.17).
     command += ["--allowed-hosts", f"{HOST}:{port},localhost:{port}"]
     command += ["--artifacts-destination", str(settings.home / "artifacts")]

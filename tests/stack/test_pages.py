@@ -117,7 +117,6 @@ def test_every_link_opens_model_training_and_nothing_greets(
     stack: Stack, drive: Drive, executed: dict[str, Any], in_production: dict[str, Any]
 ) -> None:
     version = in_production["version"]
-    started = stack.shell("start").stdout
     commands = {
         "compare": (("compare", "tip"), "logistic_regression"),
         "models": (("models", "tip"), f"Version {version}"),
@@ -126,7 +125,6 @@ def test_every_link_opens_model_training_and_nothing_greets(
         "status": (("stack", "status"), "tip"),
     }
     said = {name: (stack.taxiway(*words).stdout, shows) for name, (words, shows) in commands.items()}
-    said["start"] = (started, "tip")
     opened = {name: {"link": mlflows_link(stack, text), "shows": shows} for name, (text, shows) in said.items()}
     # Nobody prints it; people type it.
     opened["home"] = {"link": stack.mlflow_url, "shows": "Recent Experiments"}

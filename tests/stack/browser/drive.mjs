@@ -138,11 +138,16 @@ async function openMlflow(page, address) {
   await settled(page);
 }
 
-// Nothing is on its way any more: what moves for ever is a placeholder or a spinner, and a plot has its axes.
+// Nothing that is in sight is on its way: what moves for ever is a placeholder or a spinner, and a plot has its axes.
+// What is below is not asked for until somebody scrolls there.
 async function settled(page) {
   await page.waitForFunction(() => {
-    const endless = (animation) => animation.effect?.getTiming().iterations === Infinity;
-    const plots = [...document.querySelectorAll('.js-plotly-plot')];
+    const inSight = (element) => {
+      const { top, bottom, width } = element.getBoundingClientRect();
+      return width > 0 && top < innerHeight && bottom > 0;
+    };
+    const endless = ({ effect }) => effect.getTiming().iterations === Infinity && inSight(effect.target);
+    const plots = [...document.querySelectorAll('.js-plotly-plot')].filter(inSight);
     return !document.getAnimations().some(endless) && plots.every((plot) => plot.querySelector('.tick, .xtick, .ytick'));
   });
 }

@@ -99,7 +99,12 @@ def where(settings: Settings, page: Page, name: str = "") -> str:
 
 @contextmanager
 def open_pages(
-    settings: Settings, port: int = 5000, progress: Progress | None = None, show: str | None = None
+    settings: Settings,
+    port: int = 5000,
+    progress: Progress | None = None,
+    *,
+    show: str | None = None,
+    run: str | None = None,
 ) -> Iterator[Pages]:
     """Serve MLflow's pages while the block runs.
 
@@ -112,6 +117,8 @@ def open_pages(
     progress : Progress, optional
     show : str, optional
         The page to open: the newest sweep of ``tip``, or the version ``tip/3``. The list of experiments by default.
+    run : str, optional
+        The id of a run, or its beginning: the page of its sweep instead of the newest one's.
 
     Yields
     ------
@@ -120,7 +127,7 @@ def open_pages(
     Raises
     ------
     UsageError
-        The port is taken.
+        The port is taken, or a run is named without its recipe.
     NotFound
         There is no such sweep or version.
     MachineError
@@ -129,11 +136,11 @@ def open_pages(
     server = pages_address(settings)
     if server is not None:
         connect(settings)
-        yield Pages(_find_page(settings, show)(server))
+        yield Pages(_find_page(settings, show, run)(server))
         return
     _check_installation()
     _check_port(port)
-    page = _find_page(settings, show)
+    page = _find_page(settings, show, run)
     watch = progress or Silent()
     watch.begin("Starting MLflow's pages")
     prepare_environment()
@@ -152,15 +159,17 @@ def open_pages(
         _stop(process)
 
 
-def _find_page(settings: Settings, show: str | None) -> Page:
+def _find_page(settings: Settings, show: str | None, run: str | None) -> Page:
     from taxiway.comparison import compare
     from taxiway.versions import models, parse_model, pick
 
-    if show is None:
+    name, number = parse_model(show) if show is not None else ("", None)
+    if run is not None and (number is not None or not name):
+        raise UsageError("A run is one of a recipe's", f"Name the recipe alone: taxiway ui tip --run {run}")
+    if not name:
         return links.experiments
-    name, number = parse_model(show)
     if number is None:
-        return sweep_page(compare(name, settings))
+        return sweep_page(compare(name, settings, run=run))
     pick(models(name, settings), name, number)
     return version_page(name, number)
 

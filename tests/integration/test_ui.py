@@ -66,12 +66,14 @@ def test_a_server_shows_its_own_pages(server: Settings) -> None:
 
 
 def test_the_newest_sweep_or_a_version_is_opened_by_its_name(server: Settings, recipe: str) -> None:
-    make_sweep(server, recipe, {"0.1": 0.7})
+    older = make_sweep(server, recipe, {"0.1": 0.7})
     sweep = make_sweep(server, recipe, {"0.1": 0.6})
     version = register(recipe, server, run=sweep.best)
     experiment = connect(server).get_run(sweep.parent).info.experiment_id
     with open_pages(server, show=recipe) as pages:
         assert pages.address == links.sweep(server.tracking_uri, experiment, sweep.parent, "holdout_roc_auc")
+    with open_pages(server, show=recipe, run=older.runs[0][:8]) as pages:
+        assert f"%27{older.parent}%27" in pages.address
     with open_pages(server, show=str(version)) as pages:
         assert pages.address == links.version(server.tracking_uri, recipe, version.version)
 
@@ -81,6 +83,12 @@ def test_what_is_not_there_is_said_before_anything_is_started(embedded: Settings
     with pytest.raises(NotFound, match="nothing-like-it"), open_pages(embedded, port, show=show):
         pass
     assert not (embedded.home / "logs").exists()
+
+
+@pytest.mark.parametrize("show", [None, "tip/1"])
+def test_a_run_is_named_with_its_recipe(embedded: Settings, show: str | None) -> None:
+    with pytest.raises(UsageError, match="taxiway ui tip --run abcd"), open_pages(embedded, show=show, run="abcd"):
+        pass
 
 
 @pytest.mark.parametrize("command", ["compare", "register", "promote", "models"])

@@ -50,7 +50,7 @@ def command(
         print_json([_document(row) for row in comparison.rows])
     else:
         _print(comparison, all_sweeps)
-        _remark(comparison, settings)
+        _remark(comparison, settings, f"{recipe} --run {comparison.parent_run_id[:_SHORT]}" if run else recipe)
 
 
 def _document(row: ComparedRun) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _print(comparison: Comparison, all_sweeps: bool) -> None:
     print_table(title, ("", "run", *varied, *headers, "status"), rows, mark)
 
 
-def _remark(comparison: Comparison, settings: Settings) -> None:
+def _remark(comparison: Comparison, settings: Settings, shown_as: str) -> None:
     from taxiway.cli.output import say
     from taxiway.ui import sweep_page
 
@@ -107,7 +107,7 @@ def _remark(comparison: Comparison, settings: Settings) -> None:
         return
     if comparison.best.leakage:
         say(f"The leakage audit flagged: {', '.join(comparison.best.leakage)}.", style="yellow")
-    say(mlflow_line(settings, sweep_page(comparison), comparison.recipe))
+    say(mlflow_line(settings, sweep_page(comparison), shown_as))
     best = comparison.best.run_id
     options = same_store(settings)
     say(f"The best run is {best}. Next: taxiway register {comparison.recipe} --run {best[:_SHORT]}{options}")

@@ -13,13 +13,14 @@ from taxiway.settings import Settings
 
 @click.command("ui")
 @click.argument("show", required=False, metavar="[RECIPE[/VERSION]]")
+@click.option("--run", metavar="ID", help="The sweep that this run belongs to; the newest by default.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="On 127.0.0.1.")
 @with_settings
-def command(settings: Settings, show: str | None, port: int) -> None:
+def command(settings: Settings, show: str | None, run: str | None, port: int) -> None:
     """Open MLflow's pages on the store, at model training; Ctrl-C ends them.
 
-    Prints the link: to the newest sweep of RECIPE, to a VERSION of its model, or to all
-    experiments. When the store is a server's, the link leads there and nothing is started.
+    Prints the link: to a sweep of RECIPE, to a VERSION of its model, or to all experiments. When
+    the store is a server's, the link leads there and nothing is started.
 
     \b
     Example:  taxiway ui
@@ -31,7 +32,7 @@ def command(settings: Settings, show: str | None, port: int) -> None:
 
     with ExitStack() as opened:
         with progress_bars() as bars:
-            pages = opened.enter_context(open_pages(settings, port, bars, show))
+            pages = opened.enter_context(open_pages(settings, port, bars, show=show, run=run))
         try:
             say(pages.address)
             sys.stdout.flush()

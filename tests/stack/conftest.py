@@ -104,8 +104,7 @@ def stack(
     if not keep:
         found.shell("clear")
     if not found.runs():
-        # One folder for all processes of one run.
-        together = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+        together = _together(tmp_path_factory, worker_id)
         with FileLock(together / "first-start.lock"):
             figures = _start(found)
             if not (measured := together / "measured").exists():
@@ -117,13 +116,13 @@ def stack(
 
 
 @pytest.fixture(scope="session")
-def driver() -> Path:
+def driver(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The program that drives the browser, with what it needs installed beside it."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         missing("Node.js with npm, which drives the browser")
     # Processes that run side by side share it.
-    with FileLock(BROWSER / "installing.lock"):
+    with FileLock(_together(tmp_path_factory, worker_id) / "browser.lock"):
         if not (BROWSER / "node_modules" / ".package-lock.json").is_file():
             run(npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=BROWSER)
     return BROWSER / "drive.mjs"
@@ -180,6 +179,12 @@ def in_production(stack: Stack, trips_in_work: str) -> None:
         ("promote", "quick", "--to", "production"),
     ):
         stack.exec("jupyterlab_spark", "taxiway", *words)
+
+
+def _together(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """One folder for all processes of one run."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
 
 
 def _start(stack: Stack) -> dict[str, str]:

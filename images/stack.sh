@@ -162,7 +162,7 @@ addresses() {
   cat <<TEXT
 
 JupyterLab   http://127.0.0.1:${STACK_JUPYTER_PORT:-8888}/lab?token=$(cat "$STACK_SECRETS/jupyter_token")
-MLflow       http://127.0.0.1:${STACK_MLFLOW_PORT:-5000}   as admin, taxiway or reader
+MLflow       http://127.0.0.1:${STACK_MLFLOW_PORT:-5000}/#/experiments?workflowType=machine_learning   as admin, taxiway or reader
 TEXT
   [ "${STACK_S3:-}" != minio ] || echo "MinIO        http://127.0.0.1:${STACK_MINIO_CONSOLE_PORT:-9001}   its key is in $STACK_SECRETS/s3_root"
   cat <<TEXT

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from taxiway.leakage import FeatureAudit
     from taxiway.recipes import CompiledRecipe
     from taxiway.scoring import Scoring
+    from taxiway.training import Training
     from taxiway.trips.quality import MonthSummary
     from taxiway.versions import Version
 
@@ -174,6 +175,29 @@ def deletion_table(plan: Deletion) -> Styler:
     rows += [(run, "run, with its metrics and its model's files", "stays") for run in plan.runs]
     gone = [name for name, _, fate in rows if fate == "goes"]
     return _table(rows, ["name", "what", "fate"], gone, _ALARMING)
+
+
+def mlflow_link(settings: Settings, what: Comparison | Training | Version | None = None) -> str:
+    """Where MLflow's own pages show a sweep, a version, or by default all experiments.
+
+    Parameters
+    ----------
+    settings : Settings
+    what : Comparison, Training or Version, optional
+
+    Returns
+    -------
+    str
+        A link for the browser; for a store without a server, the command that opens the page.
+    """
+    from taxiway import links, ui
+    from taxiway.versions import Version
+
+    if what is None:
+        return ui.where(settings, links.experiments)
+    if isinstance(what, Version):
+        return ui.where(settings, ui.version_page(what.name, what.version), str(what))
+    return ui.where(settings, ui.sweep_page(what), what.recipe)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from taxiway import links
 from taxiway.errors import NotFound, UsageError, did_you_mean
 from taxiway.folders import expanded, unusable
 from taxiway.stack_settings import StackSettings, read_stack
@@ -44,6 +45,11 @@ SETTINGS: tuple[Setting, ...] = (
         "MLFLOW_TRACKING_URI",
         "The MLflow server; without one, a SQLite file and a folder under the home",
     ),
+    Setting(
+        "mlflow_pages",
+        "TAXIWAY_MLFLOW_PAGES",
+        "Where a browser finds the MLflow server's pages, if not at its tracking address",
+    ),
     Setting("shared", "TAXIWAY_SHARED", "On a Spark cluster: the bucket or folder that driver and executors both see"),
     Setting("profile", "TAXIWAY_PROFILE", "stack: work on the container stack, with its own account"),
     Setting("stack", "TAXIWAY_STACK", "The folder of the container stack, with its compose.yaml"),
@@ -73,6 +79,8 @@ class Settings:
         ``stack``, or nothing.
     stack : StackSettings, optional
         The container stack; None when no folder near by holds one.
+    mlflow_pages : str
+        The address of the server's pages for a browser; empty when it is the tracking address.
     """
 
     home: Path
@@ -83,6 +91,7 @@ class Settings:
     shared: str = ""
     profile: str = ""
     stack: StackSettings | None = None
+    mlflow_pages: str = ""
 
     @property
     def source_location(self) -> str:
@@ -171,7 +180,7 @@ def load_settings(
     if reader.faults:
         raise UsageError("; ".join(reader.faults), "taxiway settings lists what can be set")
     if _profile_wins(reader.origins):
-        values["tracking_uri"] = f"http://127.0.0.1:{stack.mlflow_port if stack else 5000}"
+        values["tracking_uri"] = links.on_this_machine(stack.mlflow_port if stack else 5000)
         reader.origins["tracking_uri"] = _OF_THE_PROFILE
     return Settings(
         home=home,
@@ -182,6 +191,7 @@ def load_settings(
         shared=shared.rstrip("/"),
         profile=values.get("profile", ""),
         stack=stack,
+        mlflow_pages=values.get("mlflow_pages", ""),
     )
 
 

@@ -73,6 +73,10 @@ class Training:
         Whether any of the trips are synthetic.
     seconds : float
         From the start of reading to the last record.
+    experiment_id : str
+        MLflow's id of the recipe's experiment.
+    higher_is_better : bool
+        Which end of the metric is the better one.
     """
 
     recipe: str
@@ -86,6 +90,8 @@ class Training:
     unreadable: Mapping[str, int]
     synthetic: bool
     seconds: float
+    experiment_id: str = ""
+    higher_is_better: bool = True
 
     @property
     def best(self) -> TrainedRun:
@@ -224,6 +230,8 @@ class _Job:
             unreadable=table.unreadable,
             synthetic=any(item.synthetic for item in files),
             seconds=time.monotonic() - self.began,
+            experiment_id=sweep.experiment_id,
+            higher_is_better=self.recipe.higher_is_better,
         )
 
     def _tell_of_rare_categories(self, table: Table) -> None:

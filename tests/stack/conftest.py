@@ -6,13 +6,16 @@ that what is measured then is what a user waits for.
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from containers import QUICK, ROOT, SERVICES, WORK, Stack, docker, images, inside, memory, run
+from containers import HERE, QUICK, ROOT, SERVICES, WORK, Stack, docker, images, inside, memory, run
 from filelock import FileLock
 from object_stores import free_ports
 from xdist.workermanage import WorkerController
@@ -20,6 +23,10 @@ from xdist.workermanage import WorkerController
 from services import missing
 
 PROJECT = "taxiway-test"
+BROWSER = HERE / "browser"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+Drive = Callable[..., dict[str, Any]]
 FIGURES = pytest.StashKey[dict[str, str]]()
 
 
@@ -97,8 +104,7 @@ def stack(
     if not keep:
         found.shell("clear")
     if not found.runs():
-        # One folder for all processes of one run.
-        together = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+        together = _together(tmp_path_factory, worker_id)
         with FileLock(together / "first-start.lock"):
             figures = _start(found)
             if not (measured := together / "measured").exists():
@@ -107,6 +113,50 @@ def stack(
     yield found
     if not keep:
         found.shell("clear")
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The program that drives the browser, with what it needs installed beside it."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        missing("Node.js with npm, which drives the browser")
+    # Processes that run side by side share it.
+    with FileLock(_together(tmp_path_factory, worker_id) / "browser.lock"):
+        if not (BROWSER / "node_modules" / ".package-lock.json").is_file():
+            run(npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=BROWSER)
+    return BROWSER / "drive.mjs"
+
+
+@pytest.fixture(scope="session")
+def drive(driver: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Drive:
+    """Let the browser do one task; what it saw.
+
+    No page may end with an error, or send anything to another host than this machine's loopback address.
+    """
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if browser is None:
+        missing("a browser: install Chromium")
+    pictures: Path | None = request.config.getoption("--screenshots")
+    failures = tmp_path_factory.mktemp("pages")
+    # Chromium keeps its profile there, and Crashpad its own files.
+    environment = {**os.environ, "HOME": str(tmp_path_factory.mktemp("browser"))}
+
+    def task(name: str, *, hosts: Collection[str] = (), **wish: Any) -> dict[str, Any]:
+        wish = {"browser": browser, "failure": str(failures / f"{name}.png"), **wish}
+        if pictures:
+            pictures.mkdir(parents=True, exist_ok=True)
+            wish.setdefault("screenshots", str(pictures.resolve()))
+        command = ("node", str(driver), name)
+        done = run(*command, env=environment, input=json.dumps(wish), timeout=1200, check=False)
+        if done.returncode:
+            pytest.fail(f"{name}: {done.stderr[-4000:]}\nThe page as it was: {wish['failure']}", pytrace=False)
+        seen: dict[str, Any] = json.loads(done.stdout)
+        assert seen.pop("errors") == []
+        assert set(seen.pop("hosts")) == {"127.0.0.1", *hosts}
+        return seen
+
+    return task
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +179,12 @@ def in_production(stack: Stack, trips_in_work: str) -> None:
         ("promote", "quick", "--to", "production"),
     ):
         stack.exec("jupyterlab_spark", "taxiway", *words)
+
+
+def _together(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """One folder for all processes of one run."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
 
 
 def _start(stack: Stack) -> dict[str, str]:

@@ -3,64 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from containers import HERE, Stack, run
+from containers import Stack
 
-from services import missing
+from pictures import PLOTS, is_drawn
+from taxiway import links
 
-BROWSER = HERE / "browser"
 TRAINING, MANAGEMENT = "nyc_traffic_taxi_model.ipynb", "model_management.ipynb"
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 Drive = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(scope="session")
-def driver() -> Path:
-    """The program that drives the browser, with what it needs installed beside it."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        missing("Node.js with npm, which drives the browser")
-    if not (BROWSER / "node_modules" / ".package-lock.json").is_file():
-        run(npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=BROWSER)
-    return BROWSER / "drive.mjs"
-
-
-@pytest.fixture(scope="session")
-def drive(
-    stack: Stack, driver: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Drive:
-    """Let the browser do one task; what it saw. Without an error in any page, or the test fails."""
-    browser = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
-    if browser is None:
-        missing("a browser: install Chromium")
-    pictures: Path | None = request.config.getoption("--screenshots")
-    failures = tmp_path_factory.mktemp("pages")
-    # Chromium keeps its profile there, and Crashpad its own files.
-    environment = {**os.environ, "HOME": str(tmp_path_factory.mktemp("browser"))}
-
-    def task(name: str, **wish: Any) -> dict[str, Any]:
-        wish |= {"browser": browser, "failure": str(failures / f"{name}.png")}
-        if pictures:
-            pictures.mkdir(parents=True, exist_ok=True)
-            wish["screenshots"] = str(pictures.resolve())
-        command = ("node", str(driver), name)
-        done = run(*command, env=environment, input=json.dumps(wish), timeout=1200, check=False)
-        if done.returncode:
-            pytest.fail(f"{name}: {done.stderr[-4000:]}\nThe page as it was: {wish['failure']}", pytrace=False)
-        seen: dict[str, Any] = json.loads(done.stdout)
-        assert seen.pop("errors") == []
-        return seen
-
-    return task
 
 
 @pytest.fixture(scope="module")
@@ -120,30 +77,61 @@ def test_the_notebooks_show_tables_and_pictures(executed: dict[str, Any]) -> Non
     assert re.search(r"tip/\d+: Staging -> Production", written(executed[MANAGEMENT]))
 
 
-def test_the_notebooks_work_on_the_stack(executed: dict[str, Any]) -> None:
+def test_the_notebooks_work_on_the_stack(stack: Stack, executed: dict[str, Any]) -> None:
     for name in (TRAINING, MANAGEMENT):
-        assert "MLflow: http://mlflow_server:5000" in written(executed[name])
+        assert f"MLflow: {links.experiments(stack.mlflow_url)}\n" in written(executed[name])
 
 
-def test_mlflow_shows_the_runs_compared(stack: Stack, drive: Drive, executed: dict[str, Any]) -> None:
+def test_the_notebooks_links_are_for_the_browser_outside(stack: Stack, executed: dict[str, Any]) -> None:
+    shown = {name: set(re.findall(r"https?://[^/\s]+", written(found))) for name, found in executed.items()}
+    assert shown == {TRAINING: {stack.mlflow_url}, MANAGEMENT: {stack.mlflow_url}}
+
+
+def test_the_link_below_the_training_shows_its_runs_compared(
+    stack: Stack, drive: Drive, executed: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
     experiment = stack.mlflow("experiments/get-by-name?experiment_name=tip")["experiment"]["experiment_id"]
     candidates = stack.mlflow(
         "runs/search", experiment_ids=[experiment], filter="tags.`taxiway.kind` = 'candidate'", max_results=10
     )["runs"]
     names = sorted(found["info"]["run_name"] for found in candidates)
-    seen = drive("runs", url=stack.mlflow_url, **account(stack), experiment=experiment, names=names)
+    seen = drive("runs", link=linked(executed[TRAINING], "/runs?"), **account(stack), names=names)
     assert sorted(seen["compared"]) == names
     assert "holdout_roc_auc" in seen["metrics"]
+    pictures: Path | None = request.config.getoption("--screenshots")
+    if pictures:
+        assert {name: is_drawn(pictures / name) for name in PLOTS} == dict.fromkeys(PLOTS, True)
 
 
 def test_mlflow_shows_the_models_versions_and_their_stage(
     stack: Stack, drive: Drive, in_production: dict[str, Any]
 ) -> None:
     version = str(in_production["version"])
-    seen = drive("registry", url=stack.mlflow_url, **account(stack), model="tip", version=version)
+    seen = drive("registry", link=links.model(stack.mlflow_url, "tip"), **account(stack), version=version)
     assert f"Version {version}" in seen["versions"]
     assert seen["stage"] == "Production"
     assert "production" in seen["aliases"]
+
+
+def test_every_link_opens_model_training_and_nothing_greets(
+    stack: Stack, drive: Drive, executed: dict[str, Any], in_production: dict[str, Any]
+) -> None:
+    version = in_production["version"]
+    commands = {
+        "compare": (("compare", "tip"), "logistic_regression"),
+        "models": (("models", "tip"), f"Version {version}"),
+        "promote": (("promote", f"tip/{version}"), f"Version {version}"),
+        "ui": (("ui", f"tip/{version}"), f"Version {version}"),
+        "status": (("stack", "status"), "tip"),
+    }
+    said = {name: (stack.taxiway(*words).stdout, shows) for name, (words, shows) in commands.items()}
+    opened = {name: {"link": mlflows_link(stack, text), "shows": shows} for name, (text, shows) in said.items()}
+    # Nobody prints it; people type it.
+    opened["home"] = {"link": stack.mlflow_url, "shows": "Recent Experiments"}
+    seen = drive("visit", links=opened, **account(stack))["pages"]
+    assert {name: (page["training"], page["greetings"]) for name, page in seen.items()} == dict.fromkeys(
+        opened, (True, [])
+    )
 
 
 def test_mlflows_button_downloads_an_artifact(
@@ -158,6 +146,18 @@ def test_mlflows_button_downloads_an_artifact(
 
 def test_mlflows_pages_are_shut_without_a_password(stack: Stack) -> None:
     assert requests.get(stack.mlflow_url, timeout=30).status_code == 401
+
+
+def linked(notebook: dict[str, Any], part: str) -> str:
+    """The link that a notebook has written, of those that hold a text."""
+    found: str = re.findall(rf"https?://\S*{re.escape(part)}\S*", written(notebook))[0]
+    return found
+
+
+def mlflows_link(stack: Stack, said: str) -> str:
+    """The link to MLflow's pages in what a command has said."""
+    (found,) = re.findall(rf"{stack.mlflow_url}/#/\S+", said)
+    return str(found)
 
 
 def account(stack: Stack) -> dict[str, str]:

@@ -194,6 +194,7 @@ def test_settings_are_shown_with_where_they_came_from(
         ("home", "/srv/taxiway", "TAXIWAY_HOME"),
         ("trips_source", "azure", "--trips-source"),
         ("tracking_uri", "sqlite:////srv/taxiway/mlflow.db", "default"),
+        ("mlflow_pages", "", "default"),
         ("shared", "", "default"),
         ("profile", "", "default"),
         ("stack", str(Path(__file__).parents[2]), "default"),

@@ -36,12 +36,14 @@ def create_app() -> FastAPI:
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
     from taxiway_mlflow.doors import Doors
+    from taxiway_mlflow.mlflow_pages import set_preferences
     from taxiway_mlflow.sources import keep_to_own_store
     from taxiway_mlflow.stages import number_versions
     from taxiway_mlflow.stores import stores_of_this_server
 
     number_versions(SqlAlchemyStore)
     keep_to_own_store(routes, get_registered_artifact_repositories())
+    set_preferences(routes)
     app.add_middleware(Doors, stores=stores_of_this_server(), is_writer=partial(accounts.is_writer, auth.store))
     return app
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taxiway.cli.options import same_store, with_json, with_settings
+from taxiway.cli.options import mlflow_line, same_store, with_json, with_settings
 from taxiway.names import quote
 from taxiway.settings import Settings
 
@@ -33,7 +33,7 @@ def command(
     """Show RECIPE's runs side by side, the best one marked.
 
     The picture of metric against hyper-parameter is kept with the sweep, as comparison.png;
-    taxiway ui shows it.
+    MLflow's pages show it among the sweep's artifacts.
 
     \b
     Example:  taxiway compare tip
@@ -50,7 +50,8 @@ def command(
     if as_json:
         print_json([_document(row) for row in comparison.rows])
     else:
-        _print(comparison, all_sweeps, same_store(settings))
+        _print(comparison, all_sweeps)
+        _remark(comparison, settings, f"{recipe} --run {comparison.parent_run_id[:_SHORT]}" if run else recipe)
 
 
 def _document(row: ComparedRun) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def _document(row: ComparedRun) -> dict[str, Any]:
     }
 
 
-def _print(comparison: Comparison, all_sweeps: bool, options: str) -> None:
+def _print(comparison: Comparison, all_sweeps: bool) -> None:
     from taxiway.cli.output import print_table
 
     estimators = {row.params.get("estimator", "") for row in comparison.rows}
@@ -91,11 +92,11 @@ def _print(comparison: Comparison, all_sweeps: bool, options: str) -> None:
     headers = [name.removeprefix("holdout_").replace("_", " ") for name in metrics]
     title = f"{comparison.recipe}: {what}, by {comparison.metric} ({better} is better)"
     print_table(title, ("", "run", *varied, *headers, "status"), rows, mark)
-    _remark(comparison, options)
 
 
-def _remark(comparison: Comparison, options: str) -> None:
+def _remark(comparison: Comparison, settings: Settings, shown_as: str) -> None:
     from taxiway.cli.output import say
+    from taxiway.ui import sweep_page
 
     if comparison.synthetic:
         say("Trained on synthetic trips: the figures say nothing about real riders.", style="yellow")
@@ -107,7 +108,9 @@ def _remark(comparison: Comparison, options: str) -> None:
         return
     if comparison.best.leakage:
         say(f"The leakage audit flagged: {', '.join(comparison.best.leakage)}.", style="yellow")
+    say(mlflow_line(settings, sweep_page(comparison), shown_as))
     best = comparison.best.run_id
+    options = same_store(settings)
     say(f"The best run is {best}. Next: taxiway register {quote(comparison.recipe)} --run {best[:_SHORT]}{options}")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taxiway.cli.options import same_store, with_json, with_settings
+from taxiway.cli.options import mlflow_line, same_store, with_json, with_settings
 
 if TYPE_CHECKING:
     from taxiway.demo import Demo
@@ -57,6 +57,7 @@ def _print(demo: Demo) -> None:
     from taxiway.cli.output import print_table, say
     from taxiway.cli.score import print_scoring
     from taxiway.cli.train import print_leakage, print_runs
+    from taxiway.ui import pages_address, sweep_page, version_page
 
     training = demo.training
     if training.synthetic:
@@ -72,6 +73,10 @@ def _print(demo: Demo) -> None:
     say(f"Learned from:   {rows['train']:,} trips; judged on {rows['holdout']:,} later ones")
     say(f"In production:  {demo.version}, run {demo.version.run_id}", style="bold")
     say(f"Took:           {demo.seconds:.0f} s")
+    if pages_address(demo.settings) is not None:
+        sweep, version = sweep_page(training), version_page(demo.version.name, demo.version.version)
+        say(mlflow_line(demo.settings, sweep, training.recipe))
+        say(mlflow_line(demo.settings, version, str(demo.version)))
     say()
     say("Next:")
     commands = _next_commands(demo)
@@ -81,14 +86,18 @@ def _print(demo: Demo) -> None:
 
 
 def _next_commands(demo: Demo) -> list[tuple[str, str]]:
+    from taxiway.ui import pages_address
+
     settings = demo.settings
     # What was said on this command line, or made by this demo, later commands do not know.
     options = same_store(settings)
     given = demo.training.synthetic or settings.origins.get("trips_source") == "--trips-source"
     source = f" --trips-source {settings.trips_source}" if given else ""
+    recipe = demo.training.recipe
+    served = pages_address(settings) is not None
     return [
-        (f"taxiway ui{options}", "see all of this in MLflow"),
-        (f"taxiway compare {demo.training.recipe}{options}", "the runs side by side"),
+        *([] if served else [(f"taxiway ui {recipe}{options}", "see all of this in MLflow")]),
+        (f"taxiway compare {recipe}{options}", "the runs side by side"),
         (
             f"taxiway train card-tip --train green:2023-01 --holdout green:2023-02{options}{source}",
             "the honest question",

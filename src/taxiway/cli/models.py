@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from taxiway.cli.options import with_json, with_settings
+from taxiway import links
+from taxiway.cli.options import mlflow_line, with_json, with_settings
 from taxiway.names import quote
 from taxiway.settings import Settings
 
@@ -46,6 +48,9 @@ def command(settings: Settings, model: str | None, as_json: bool) -> None:
                 f"{version} {version.disagreement}; taxiway promote {repair} --to {version.stage.lower()} repairs it.",
                 style="yellow",
             )
+    newest = {version.name: version for version in reversed(versions)}
+    for name in sorted(newest):
+        say(mlflow_line(settings, partial(links.model, name=name), str(newest[name])))
 
 
 def document(version: Version) -> dict[str, Any]:

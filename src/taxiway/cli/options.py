@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from taxiway.cli.process import lend_home
 from taxiway.settings import SETTINGS, SPARK_SETTING, Settings, load_settings
+
+if TYPE_CHECKING:
+    from taxiway.ui import Page
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -26,6 +29,14 @@ def same_store(settings: Settings) -> str:
     options = {key: f"--{key.replace('_', '-')}" for key in _OF_THE_STORE}
     given = [key for key, option in options.items() if settings.origins.get(key) == option]
     return "".join(f" {options[key]} {shlex.quote(str(values[key]))}" for key in given)
+
+
+def mlflow_line(settings: Settings, page: Page, name: str) -> str:
+    """Where MLflow shows what a command did: a link, or the next command for a store without a server."""
+    from taxiway.ui import pages_address, where
+
+    options = same_store(settings) if pages_address(settings) is None else ""
+    return f"In MLflow: {where(settings, page, name)}{options}"
 
 
 def with_settings(function: Function) -> Function:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from taxiway.cli.options import same_store, with_json, with_settings
+from taxiway.cli.options import mlflow_line, same_store, with_json, with_settings
 from taxiway.names import quote
 from taxiway.settings import Settings
 
@@ -36,6 +36,7 @@ def command(settings: Settings, model: str, to: str, as_json: bool) -> None:
     from taxiway.cli.models import document
     from taxiway.cli.output import print_json, say, waiting
     from taxiway.registry import promote
+    from taxiway.ui import version_page
     from taxiway.versions import PRODUCTION
 
     with waiting("Promoting"):
@@ -50,5 +51,6 @@ def command(settings: Settings, model: str, to: str, as_json: bool) -> None:
         say(str(move))
     if not done.moves:
         say(f"{done.version} is in {done.version.stage} already.")
+    say(mlflow_line(settings, version_page(done.version.name, done.version.version), str(done.version)))
     if done.version.stage == PRODUCTION:
         say(f"Next: taxiway score {quote(done.version.name)} --months … --out predictions/{same_store(settings)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from taxiway.cli.options import same_store, with_json, with_settings
+from taxiway.cli.options import mlflow_line, same_store, with_json, with_settings
 from taxiway.names import quote
 from taxiway.settings import Settings
 
@@ -27,6 +27,7 @@ def command(
     from taxiway.cli.models import document
     from taxiway.cli.output import print_json, say, waiting
     from taxiway.registry import register
+    from taxiway.ui import version_page
 
     with waiting("Registering"):
         version = register(recipe, settings, run=run, description=description, tags=_pairs(tags))
@@ -41,6 +42,7 @@ def command(
         say(f"The leakage audit flagged: {', '.join(version.flagged)}.", style="yellow")
     if version.synthetic:
         say("It was trained on synthetic trips.", style="yellow")
+    say(mlflow_line(settings, version_page(version.name, version.version), str(version)))
     if version.stage == "None":
         say(f"Next: taxiway promote {quote(str(version))} --to staging{same_store(settings)}")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taxiway import links
 from taxiway.cli.options import with_json, with_settings
 from taxiway.settings import Settings
 
@@ -88,4 +89,5 @@ def _summary(found: StackStatus) -> str:
     if not found.healthy:
         return "Not all is well: taxiway stack logs SERVICE says more, taxiway stack up starts what is not healthy."
     stack = found.stack
-    return f"JupyterLab http://127.0.0.1:{stack.jupyter_port}   MLflow http://127.0.0.1:{stack.mlflow_port}"
+    mlflow = links.experiments(links.on_this_machine(stack.mlflow_port))
+    return f"JupyterLab {links.on_this_machine(stack.jupyter_port)}   MLflow {mlflow}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from taxiway import links
 from taxiway.cli.options import with_json, with_settings
 from taxiway.settings import Settings
 from taxiway.stack_settings import S3_SERVERS
@@ -49,7 +50,7 @@ def print_addresses(started: Started) -> None:
     from taxiway.cli.output import say
 
     say(f"JupyterLab   {started.jupyterlab}")
-    say(f"MLflow       {started.mlflow}   as {', '.join(started.accounts)}")
+    say(f"MLflow       {links.experiments(started.mlflow)}   as {', '.join(started.accounts)}")
     if started.console:
         say(f"MinIO        {started.console}   with the key in {started.stack.secrets / 's3_root'}")
     say(f"Passwords    {next(iter(started.accounts.values()))}, and so on: taxiway stack passwords")

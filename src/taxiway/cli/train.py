@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taxiway.cli.options import same_store, with_json, with_settings
+from taxiway.cli.options import mlflow_line, same_store, with_json, with_settings
 from taxiway.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def command(
     if as_json:
         print_json(document(training))
     else:
-        _print(training, same_store(settings))
+        _print(training, settings)
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
@@ -138,8 +138,9 @@ def document(training: Training) -> dict[str, Any]:
     }
 
 
-def _print(training: Training, options: str) -> None:
+def _print(training: Training, settings: Settings) -> None:
     from taxiway.cli.output import say
+    from taxiway.ui import sweep_page
 
     made_up = " synthetic" if training.synthetic else ""
     say(
@@ -149,7 +150,8 @@ def _print(training: Training, options: str) -> None:
     print_unreadable(training.unreadable)
     print_runs(training)
     print_leakage(training.leakage, training.metric.removeprefix("holdout_"))
-    name = f"{training.recipe}{options}"
+    say(mlflow_line(settings, sweep_page(training), training.recipe))
+    name = f"{training.recipe}{same_store(settings)}"
     say(f"Next: taxiway compare {name}  or  taxiway register {name}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from taxiway import links
 from taxiway.errors import NotFound, Refused, UsageError, did_you_mean
 from taxiway.settings import Settings
 from taxiway.stack.checks import check_ports, check_resources
@@ -42,17 +43,18 @@ class Started:
     @property
     def jupyterlab(self) -> str:
         """The link that opens JupyterLab; it holds the token."""
-        return f"http://127.0.0.1:{self.stack.jupyter_port}/lab?token={self.stack.read_secret('jupyter_token')}"
+        server = links.on_this_machine(self.stack.jupyter_port)
+        return links.jupyterlab(server, self.stack.read_secret("jupyter_token"))
 
     @property
     def mlflow(self) -> str:
         """The address of MLflow's pages and API."""
-        return f"http://127.0.0.1:{self.stack.mlflow_port}"
+        return links.on_this_machine(self.stack.mlflow_port)
 
     @property
     def console(self) -> str | None:
         """The address of the S3 server's own pages, where it has some."""
-        return f"http://127.0.0.1:{self.stack.console_port}" if self.stack.s3 == "minio" else None
+        return links.on_this_machine(self.stack.console_port) if self.stack.s3 == "minio" else None
 
     @property
     def accounts(self) -> dict[str, Path]:

@@ -2,8 +2,11 @@
 //
 //   node drive.mjs TASK < {"url": …, …}
 //
-// Every task is one function below. With `screenshots`, a folder, pictures of the pages are left there.
-import { readFile } from 'node:fs/promises';
+// Every task is one function below. With `screenshots`, a folder, pictures of the pages are left there. What the pages
+// have asked for is read from `log`, the browser's own record of its network, in which workers and beacons stand too.
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
 const QUIET = [
@@ -18,25 +21,38 @@ const PAGE = { width: 1400, height: 900 };
 const MINUTE = 60_000;
 const NOTEBOOK = '.jp-NotebookPanel:not(.lm-mod-hidden)';
 
-const tasks = { login, notebooks, runs, registry, download };
+const tasks = { login, notebooks, visit, runs, registry, download, call };
 
 async function main() {
   const chosen = tasks[process.argv[2]];
   if (!chosen) throw new Error(`say one of: ${Object.keys(tasks).join(', ')}`);
   const wish = JSON.parse(await readFile('/dev/stdin', 'utf8'));
+  const folder = await mkdtemp(join(tmpdir(), 'drive-'));
+  try {
+    const log = join(folder, 'network.json');
+    const seen = await inBrowser(chosen, wish, log);
+    console.log(JSON.stringify({ ...seen, hosts: hostsAsked(JSON.parse(await readFile(log, 'utf8'))) }));
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+async function inBrowser(task, wish, log) {
   // Chromium refuses to start its sandbox as root.
   const root = process.getuid() === 0 ? ['--no-sandbox'] : [];
-  const browser = await chromium.launch({ executablePath: wish.browser, args: [...QUIET, ...root] });
+  const args = [...QUIET, ...root, `--log-net-log=${log}`];
+  const browser = await chromium.launch({ executablePath: wish.browser, args });
   const credentials = wish.user && { username: wish.user, password: wish.password };
   const page = await browser.newPage({ viewport: PAGE, httpCredentials: credentials, acceptDownloads: true });
-  page.setDefaultTimeout(MINUTE);
+  page.setDefaultTimeout(wish.patience ?? MINUTE);
+  // What is held back is never answered.
+  if (wish.hold) await page.route(wish.hold, () => {});
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
   page.on('response', (answer) => answer.status() >= 500 && errors.push(`${answer.status()} ${answer.url()}`));
-  const shoot = (name) => wish.screenshots && page.screenshot({ path: `${wish.screenshots}/${name}.png` });
+  const shoot = (name, of = page) => wish.screenshots && of.screenshot({ path: `${wish.screenshots}/${name}.png` });
   try {
-    const seen = await chosen(page, wish, shoot);
-    console.log(JSON.stringify({ ...seen, errors }));
+    return { ...(await task(page, wish, shoot)), errors };
   } catch (error) {
     if (wish.failure) await page.screenshot({ path: wish.failure });
     for (const fault of errors) console.error(`in the page: ${fault}`);
@@ -44,6 +60,13 @@ async function main() {
   } finally {
     await browser.close();
   }
+}
+
+// The hosts that pages have sent requests to. What Chromium asks for on its own account comes from no page.
+function hostsAsked(log) {
+  const started = log.constants.logEventTypes.URL_REQUEST_START_JOB;
+  const asked = log.events.filter((event) => event.type === started && /^https?:/.test(event.params?.initiator));
+  return [...new Set(asked.map((event) => new URL(event.params.url).hostname))].sort();
 }
 
 // --- JupyterLab ---
@@ -109,36 +132,103 @@ async function save(page) {
 
 // --- MLflow ---
 
-// It opens in the mode of another trade, with an assistant beside it that this server does not offer.
 async function openMlflow(page, address) {
-  await page.goto(`${address}?workflowType=machine_learning`);
-  await page.locator('[data-component-id="mlflow.assistant.chat_panel.close"]').click();
+  await page.goto(address);
+  await page.getByText('Model training', { exact: true }).waitFor();
+  await settled(page);
 }
 
-async function runs(page, { url, experiment, names }, shoot) {
-  await openMlflow(page, `${url}/#/experiments/${experiment}/runs`);
-  // A sweep's candidates lie under it.
-  await page.locator('.ag-cell', { hasText: 'sweep' }).getByRole('button').first().click();
+// Nothing that is in sight is on its way: what moves for ever is a placeholder or a spinner, and a plot has its axes.
+// What is below is not asked for until somebody scrolls there.
+async function settled(page) {
+  await page.waitForFunction(() => {
+    const inSight = (element) => {
+      const { top, bottom, width } = element.getBoundingClientRect();
+      return width > 0 && top < innerHeight && bottom > 0;
+    };
+    const endless = ({ effect }) => effect.getTiming().iterations === Infinity && inSight(effect.target);
+    const plots = [...document.querySelectorAll('.js-plotly-plot')].filter(inSight);
+    return !document.getAnimations().some(endless) && plots.every((plot) => plot.querySelector('.tick, .xtick, .ytick'));
+  });
+}
+
+// A picture is of a page that is whole: before it is taken, and still when it has been.
+async function picture(page, shoot, name) {
+  await settled(page);
+  await shoot(name);
+  await settled(page);
+}
+
+// What somebody sees who opens a link and has never been there before.
+async function visit(page, { links, user, password, pictures = {} }, shoot) {
+  const pages = {};
+  for (const [name, { link, shows }] of Object.entries(links)) {
+    const credentials = user && { username: user, password };
+    const context = await page.context().browser().newContext({ viewport: PAGE, httpCredentials: credentials });
+    const opened = await context.newPage();
+    opened.setDefaultTimeout(MINUTE);
+    await openMlflow(opened, link);
+    await opened.getByText(shows).first().waitFor();
+    await opened.waitForLoadState('networkidle');
+    await settled(opened);
+    pages[name] = await look(opened);
+    if (pictures[name]) await shoot(pictures[name], opened);
+    await context.close();
+  }
+  return { pages };
+}
+
+// Which menu is beside the page, and what MLflow greets with.
+async function look(page) {
+  const menu = await page.locator('aside').first().innerText();
+  const greetings = ['Start Demo', 'Information about UI telemetry', 'MLflow Assistant', 'Flexible, governed deployments'];
+  const seen = [];
+  for (const text of greetings) {
+    for (const found of await page.getByText(text).all()) if (await found.isVisible()) seen.push(text);
+  }
+  const buttons = await page.locator('[data-assistant-ui]').all();
+  for (const button of buttons) if (await button.isVisible()) seen.push('the button of the assistant');
+  return {
+    training: menu.includes('Model registry') && !/Prompts|Gateway|Judges/.test(menu),
+    greetings: seen,
+    text: await page.locator('body').innerText(),
+  };
+}
+
+async function runs(page, { link, names }, shoot) {
+  await openMlflow(page, link);
   for (const name of names) await page.getByText(name, { exact: true }).first().waitFor();
+  await picture(page, shoot, 'mlflow-sweep');
+  const listed = await page.getByRole('row').filter({ has: page.locator('input[type=checkbox]') }).allInnerTexts();
   for (const name of names) {
     const row = page.getByRole('row').filter({ has: page.getByText(name, { exact: true }) });
     await row.locator('input[type=checkbox]').first().check();
   }
   await page.getByTestId('runs-compare-button').click();
   await page.waitForURL(/compare-runs/);
-  await page.getByText('Model training').click();
   for (const name of names) await page.getByText(name).first().waitFor();
-  await shoot('mlflow-compare');
+  await page.locator('.parcoords .axis .tick').first().waitFor();
+  await page.waitForFunction(hasLines);
+  await picture(page, shoot, 'mlflow-compare');
   const text = await page.locator('body').innerText();
-  return { compared: names.filter((name) => text.includes(name)), metrics: text };
+  return { listed, compared: names.filter((name) => text.includes(name)), metrics: text };
 }
 
-async function registry(page, { url, model, version }, shoot) {
-  await openMlflow(page, `${url}/#/models/${model}`);
+// The lines of parallel coordinates are no elements of the page: they are drawn by WebGL, in their own time.
+function hasLines() {
+  const drawn = document.querySelector('.gl-canvas-context');
+  if (!drawn?.width) return false;
+  const copy = new OffscreenCanvas(drawn.width, drawn.height).getContext('2d');
+  copy.drawImage(drawn, 0, 0);
+  return copy.getImageData(0, 0, drawn.width, drawn.height).data.some((value) => value > 0);
+}
+
+async function registry(page, { link, version }, shoot) {
+  await openMlflow(page, link);
   const table = page.getByRole('table').filter({ hasText: 'Registered at' });
   await table.getByText(`Version ${version}`).first().waitFor();
   const aliases = await table.innerText();
-  await shoot('mlflow-versions');
+  await picture(page, shoot, 'mlflow-versions');
   // Stages are shown by the older of MLflow's two views of the registry.
   await page.getByRole('switch').first().click();
   const dialog = page.getByRole('dialog');
@@ -157,6 +247,23 @@ async function download(page, { url, experiment, run, artifact, to }) {
   const started = page.waitForEvent('download');
   await button.click();
   await (await started).saveAs(to);
+  return {};
+}
+
+// Ask for other hosts in every way that a page has, so that a test can see that none of them escapes the record.
+async function call(page, { url }) {
+  await page.goto(url);
+  await page.evaluate(async () => {
+    const worker = (host) => URL.createObjectURL(new Blob([`fetch('http://${host}/').catch(() => 0).then(() => close())`]));
+    globalThis.kept = [new SharedWorker(worker('shared.invalid')), new Worker(worker('worker.invalid'))];
+    navigator.sendBeacon('http://beacon.invalid/', 'x');
+    const image = new Image();
+    image.src = 'http://image.invalid/';
+    const font = new FontFace('foreign', 'url(http://font.invalid/)');
+    await Promise.allSettled([font.load(), image.decode(), fetch('http://fetch.invalid/')]);
+  });
+  // Workers start in their own time.
+  await page.waitForLoadState('networkidle');
   return {};
 }
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taxiway.errors import MachineError, Refused, TaxiwayError, Unreachable, UsageError
+from taxiway.errors import MachineError, Refused, TaxiwayError, Unreachable
 from taxiway.names import equals, folder_name
 from taxiway.reach import check_database, check_server, is_server, question_server, without_credentials
 from taxiway.settings import Settings
@@ -319,9 +319,6 @@ def _store_fault(uri: str, error: Exception) -> TaxiwayError:
 
 def _make_embedded_store(settings: Settings) -> None:
     file = settings.home / DATABASE_FILE
-    if set("%?") & set(str(file)):
-        # SQLAlchemy 2.1 reads these as escapes, and MLflow would try the wrong file for 100 seconds.
-        raise UsageError(f"{settings.home} contains % or ?, which no address of a database can", "Set TAXIWAY_HOME")
     try:
         (settings.home / "artifacts").mkdir(parents=True, exist_ok=True)
         if check_embedded_store(settings):

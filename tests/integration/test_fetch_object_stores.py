@@ -191,7 +191,7 @@ def test_the_layout_of_azure_in_a_bucket(s3: S3Server, monkeypatch: pytest.Monke
     found = fetch("green:2023-01", settings_for(f"s3://{BUCKET}/copy", tmp_path))[0]
 
     assert found.rows == 3
-    assert found.columns["payment_type"] == "paymentType"
+    assert found.facts[0].columns["payment_type"] == ("paymentType",)
 
 
 def test_a_wrong_key_is_said_to_be_wrong(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -241,8 +241,8 @@ def test_azure_open_datasets(azure: AzureServer, monkeypatch: pytest.MonkeyPatch
     assert [item.rows for item in found] == [42, 5]
     assert len(found[0].paths) == 2
     assert found[0].source == "abfs://nyctlc@azureopendatastorage.dfs.core.windows.net"
-    assert found[0].columns["pickup_at"] == "lpepPickupDatetime"
-    assert found[0].columns["rate_code_id"] == "rateCodeID"
+    assert found[0].facts[0].columns["pickup_at"] == ("lpepPickupDatetime",)
+    assert found[0].facts[0].columns["rate_code_id"] == ("rateCodeID",)
     names = [Path(path).name for item in found for path in item.paths]
     assert len(set(names)) == 3
     assert "answers" in check_source(settings)

@@ -231,11 +231,6 @@ def test_a_home_below_a_file(tmp_path: Path) -> None:
         pass
 
 
-def test_a_home_whose_name_no_database_address_can_hold(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="contains % or"):
-        connect(load_settings({"home": tmp_path / "50%off"}, {}, tmp_path))
-
-
 def test_a_server_says_its_version(server: Settings, embedded: Settings) -> None:
     assert server_version(server) == server_version(embedded)
     assert connect(server).search_experiments()

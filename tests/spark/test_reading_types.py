@@ -16,7 +16,7 @@ from taxiway.errors import BadData
 from taxiway.settings import load_settings
 from taxiway.trips.checking import check_trips
 from taxiway.trips.published import read_facts
-from taxiway.trips.schema import GREEN
+from taxiway.trips.schema import GREEN, Column, Layout
 from taxiway.trips.source import fetch
 
 if TYPE_CHECKING:
@@ -129,19 +129,39 @@ def read(spark: SparkSession, folder: Path, column: str) -> list[Any]:
     return [row[column] for row in checked.read().select(column).collect()]
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_numbers(spark: SparkSession, tmp_path: Path, name: str) -> None:
-    write(tmp_path, passenger_count=WHOLE[name], trip_distance=WHOLE[name])
-    assert read(spark, tmp_path, "passenger_count") == [1, None]
-    distances = read(spark, tmp_path, "trip_distance")
-    assert distances[0] == 1.0
-    assert distances[1] is None or np.isnan(distances[1])
+def read_all(spark: SparkSession, folder: Path, kind: str, arrays: dict[str, Any]) -> dict[str, list[Any]]:
+    """One file with a column of each type, read as columns of a canonical one: a scan for all of them."""
+    columns = tuple(Column(f"c{number}", kind) for number in range(len(arrays)))
+    layout = Layout("types", (Column("at", "timestamp_ntz", required=True), *columns), ("{month}.parquet",), time="at")
+    table = {column.name: values for column, values in zip(columns, arrays.values(), strict=True)}
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"at": pa.array([PICKUP] * 2), **table}), folder / "2023-01.parquet")
+    layouts = {"types": layout}
+    settings = load_settings({"home": folder / "home", "trips_source": folder}, {}, folder)
+    checked = check_trips(spark, fetch("types:2023-01", settings, layouts=layouts), layouts)
+    assert checked.unreadable == ()
+    rows = checked.read().collect()
+    return {name: [row[column.name] for row in rows] for name, column in zip(arrays, columns, strict=True)}
 
 
-@pytest.mark.parametrize("name", TIMES)
-def test_times(spark: SparkSession, tmp_path: Path, name: str) -> None:
-    write(tmp_path, lpep_pickup_datetime=TIMES[name])
-    assert read(spark, tmp_path, "pickup_at") == [PICKUP, None]
+def test_whole_numbers(spark: SparkSession, tmp_path: Path) -> None:
+    assert read_all(spark, tmp_path, "int", WHOLE) == {key: [1, None] for key in WHOLE}
+
+
+def test_numbers(spark: SparkSession, tmp_path: Path) -> None:
+    found = read_all(spark, tmp_path, "double", WHOLE)
+    assert np.isnan(found.pop("not a number")[1])
+    assert found == {name: [1.0, None] for name in WHOLE if name != "not a number"}
+
+
+def test_times(spark: SparkSession, tmp_path: Path) -> None:
+    # A file writes its texts in one way: those of each way are read by themselves.
+    ways = ({"12 hours", "12 hours, short"}, {"24 hours", "24 hours, seconds"})
+    units = ({"milliseconds"}, {"microseconds"}, {"nanoseconds"})
+    apart = set().union(*ways, *units)
+    for names in ({name for name in TIMES if name not in apart}, *ways, *units):
+        chosen = {name: TIMES[name] for name in TIMES if name in names}
+        assert read_all(spark, tmp_path, "timestamp_ntz", chosen) == {key: [PICKUP, None] for key in chosen}
 
 
 def test_int96(spark: SparkSession, tmp_path: Path) -> None:

@@ -148,10 +148,15 @@ def copying_on_this_machine() -> Iterator[None]:
     """Let MLflow copy the models that it saves from this machine's disk while the block runs.
 
     MLflow 3.17 copies with the client of ``fs.defaultFS``, wherever that may be, and has no option for another one.
+    It also asks for Spark Connect, and of a program that is read from standard input or a command line PySpark 4.3
+    believes that it runs its own tests, and ends it with exit code 0: for as long it has the name of a file.
     """
     from mlflow.spark import _HadoopFileSystem
     from pyspark import SparkContext
 
+    program: Any = sys.modules["__main__"]
+    if nameless := not hasattr(program, "__file__"):
+        program.__file__ = "<stdin>"
     context: Any = SparkContext.getOrCreate()
     before = _HadoopFileSystem._filesystem
     _HadoopFileSystem._filesystem = context._jvm.org.apache.hadoop.fs.FileSystem.getLocal(
@@ -161,6 +166,8 @@ def copying_on_this_machine() -> Iterator[None]:
         yield
     finally:
         _HadoopFileSystem._filesystem = before
+        if nameless:
+            del program.__file__
 
 
 def load_model(folder: Path, settings: Settings) -> PipelineModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,14 @@ def another_file_system(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) ->
     hadoop.set("fs.defaultFS", before)
 
 
-@pytest.mark.usefixtures("another_file_system")
+@pytest.fixture
+def program_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program was read from standard input, or from ``python -c``."""
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
+
+
+@pytest.mark.usefixtures("another_file_system", "program_without_a_file")
 def test_every_path_that_spark_is_handed_means_itself(tmp_path: Path) -> None:
     import taxiway
 

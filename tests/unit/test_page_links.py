@@ -104,7 +104,9 @@ def test_make_start_prints_the_same_link() -> None:
 def test_no_other_module_writes_an_address_of_a_page() -> None:
     sources = (ROOT / "src" / "taxiway").rglob("*.py")
     # Examples of addresses that users write are none: what is put together is.
-    found = {file.name for file in sources if re.search(r'f"https?://(?!{proxy)|/#/|workflowType=', file.read_text("utf-8"))}
+    found = {
+        file.name for file in sources if re.search(r'f"https?://(?!{proxy)|/#/|workflowType=', file.read_text("utf-8"))
+    }
     assert found == {"links.py"}
 
 

@@ -50,7 +50,7 @@ def command(settings: Settings, model: str | None, as_json: bool) -> None:
             )
     newest = {version.name: version for version in reversed(versions)}
     for name in sorted(newest):
-        say(mlflow_line(settings, partial(links.model, name=name), str(newest[name])))
+        say(mlflow_line(settings, partial(links.model, name=name), quote(str(newest[name]))))
 
 
 def document(version: Version) -> dict[str, Any]:

@@ -51,6 +51,6 @@ def command(settings: Settings, model: str, to: str, as_json: bool) -> None:
         say(str(move))
     if not done.moves:
         say(f"{done.version} is in {done.version.stage} already.")
-    say(mlflow_line(settings, version_page(done.version.name, done.version.version), str(done.version)))
+    say(mlflow_line(settings, version_page(done.version.name, done.version.version), quote(str(done.version))))
     if done.version.stage == PRODUCTION:
         say(f"Next: taxiway score {quote(done.version.name)} --months … --out predictions/{same_store(settings)}")

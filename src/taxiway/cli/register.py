@@ -42,7 +42,7 @@ def command(
         say(f"The leakage audit flagged: {', '.join(version.flagged)}.", style="yellow")
     if version.synthetic:
         say("It was trained on synthetic trips.", style="yellow")
-    say(mlflow_line(settings, version_page(version.name, version.version), str(version)))
+    say(mlflow_line(settings, version_page(version.name, version.version), quote(str(version))))
     if version.stage == "None":
         say(f"Next: taxiway promote {quote(str(version))} --to staging{same_store(settings)}")
 

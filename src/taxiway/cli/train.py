@@ -9,6 +9,7 @@ import click
 
 from taxiway.cli.options import mlflow_line, same_store, with_json, with_settings
 from taxiway.errors import UsageError
+from taxiway.names import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,8 +151,9 @@ def _print(training: Training, settings: Settings) -> None:
     print_unreadable(training.unreadable)
     print_runs(training)
     print_leakage(training.leakage, training.metric.removeprefix("holdout_"))
-    say(mlflow_line(settings, sweep_page(training), training.recipe))
-    name = f"{training.recipe}{same_store(settings)}"
+    recipe = quote(training.recipe)
+    say(mlflow_line(settings, sweep_page(training), recipe))
+    name = f"{recipe}{same_store(settings)}"
     say(f"Next: taxiway compare {name}  or  taxiway register {name}")
 
 

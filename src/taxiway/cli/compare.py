@@ -51,7 +51,8 @@ def command(
         print_json([_document(row) for row in comparison.rows])
     else:
         _print(comparison, all_sweeps)
-        _remark(comparison, settings, f"{recipe} --run {comparison.parent_run_id[:_SHORT]}" if run else recipe)
+        name = quote(recipe)
+        _remark(comparison, settings, f"{name} --run {comparison.parent_run_id[:_SHORT]}" if run else name)
 
 
 def _document(row: ComparedRun) -> dict[str, Any]:

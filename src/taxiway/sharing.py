@@ -154,14 +154,14 @@ def copying_on_this_machine() -> Iterator[None]:
     from mlflow.spark import _HadoopFileSystem
     from pyspark import SparkContext
 
-    program: Any = sys.modules["__main__"]
-    if nameless := not hasattr(program, "__file__"):
-        program.__file__ = "<stdin>"
     context: Any = SparkContext.getOrCreate()
     before = _HadoopFileSystem._filesystem
     _HadoopFileSystem._filesystem = context._jvm.org.apache.hadoop.fs.FileSystem.getLocal(
         context._jsc.hadoopConfiguration()
     )
+    program: Any = sys.modules["__main__"]
+    if nameless := not hasattr(program, "__file__"):
+        program.__file__ = "<stdin>"
     try:
         yield
     finally:

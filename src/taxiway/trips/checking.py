@@ -24,7 +24,7 @@ from taxiway.trips.findings import (
     shorten,
     total,
 )
-from taxiway.trips.reading import FILE, Scan, Ways, check_together, scans, union
+from taxiway.trips.reading import FILE, Scan, Ways, check_together, raw_name, scans, union
 from taxiway.trips.schema import LAYOUTS, Column, Layout
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _questions(scan: Scan) -> Iterator[tuple[str, str]]:
 
 
 def _all(scan: Scan) -> str:
-    return ", ".join(f"c{at}" for at in range(scan.width))
+    return ", ".join(raw_name(at) for at in range(scan.width))
 
 
 def _column_counts(scan: Scan, row: Row) -> Iterator[ColumnCount]:

@@ -75,7 +75,7 @@ class AuditData:
 
 
 def audit(
-    recipe: Recipe, data: AuditData, best: Estimator[Any], score: Column, parallel: int = 2
+    recipe: Recipe, data: AuditData, best: Estimator[Any], score: Column, parallel: int = 4
 ) -> tuple[FeatureAudit, ...]:
     """Audit every feature of a recipe.
 
@@ -189,7 +189,7 @@ def _bin(column: str, cuts: Sequence[float]) -> Column:
 
 def _coarse(best: Estimator[Any]) -> Estimator[Any]:
     """An estimator that stops sooner: an audit is read for its second digit."""
-    at_most = {"maxIter": 20} if best.hasParam("tol") else {"maxIter": 5, "numTrees": 10}
+    at_most = {"maxIter": 20} if best.hasParam("tol") else {"maxIter": 3, "numTrees": 10}
     params = {
         best.getParam(name): min(best.getOrDefault(name), value)
         for name, value in at_most.items()

@@ -31,7 +31,7 @@ from taxiway.trips.reading import layout_of
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import Column, DataFrame, Row, SparkSession
 
     from taxiway.trips.source import MonthFiles
 
@@ -44,7 +44,7 @@ FILE_MONTH = "file_month"
 _ROWS_PER_PARTITION = 500_000
 # Of how many training rows trees are fitted without some categories, and of each of those rows without how many.
 _HIDDEN_ROWS, _HIDDEN_FEATURES = 0.04, 0.5
-_DRAWN = "drawn"
+_DRAWN, _DRAWS = "drawn", 1_000_000
 
 
 @dataclass(frozen=True)
@@ -288,9 +288,13 @@ def hide_some(frame: DataFrame, unknown: Mapping[str, int]) -> DataFrame:
     """
     from pyspark.sql import functions as F
 
-    drawn = frame.withColumn(_DRAWN, F.rand(0) < _HIDDEN_ROWS)
+    def chosen(seed: int, share: float) -> Column:
+        return F.pmod(F.xxhash64(_DRAWN, F.lit(seed)), F.lit(_DRAWS)) < int(share * _DRAWS)
+
+    # Drawn by what a row says, not by where it lies: the same rows on any number of cores.
+    drawn = frame.withColumn(_DRAWN, F.xxhash64(*frame.columns))
     for seed, (column, number) in enumerate(unknown.items(), 1):
-        hidden = F.col(_DRAWN) & (F.rand(seed) < _HIDDEN_FEATURES)
+        hidden = chosen(0, _HIDDEN_ROWS) & chosen(seed, _HIDDEN_FEATURES)
         value = F.when(hidden, float(number)).otherwise(F.col(column))
         # What the indexer says of its column: that these are categories, and how many.
         drawn = drawn.withColumn(column, value).withMetadata(column, frame.schema[column].metadata)

@@ -15,7 +15,7 @@ from taxiway.errors import UsageError
 from taxiway.evaluation import HOLDOUT, TRAIN
 from taxiway.leakage import AuditData, _sliced_sample, audit
 from taxiway.pipeline import FEATURES, MOST_CATEGORIES, assemble, build_estimator, score_column
-from taxiway.preparation import Table, split_months
+from taxiway.preparation import Table, hide_some, split_months
 from taxiway.production import downloaded
 from taxiway.progress import Silent
 from taxiway.recipes import RECIPES, CompiledRecipe, Recipe, compile_recipe
@@ -156,6 +156,23 @@ def test_only_what_is_fitted_hides_categories(prepare: Prepare) -> None:
     for name in ("pickup_hour", "vendor_id", "pickup_zone_id"):
         assert unknown(table.vectors[TRAIN], name) == 0
         assert 0 < unknown(table.fitting, name) < 0.05 * table.rows[TRAIN]
+
+
+def test_the_same_categories_are_hidden_however_the_rows_lie(spark: SparkSession) -> None:
+    from pyspark.ml.feature import StringIndexerModel
+
+    texts = [StringIndexerModel.from_labels([*"abc"], f"{name}_text", name, handleInvalid="keep") for name in "xy"]
+    rows = spark.range(20_000).selectExpr("id", *(f"substr('abc', cast(id % 3 + 1 as int), 1) {n}_text" for n in "xy"))
+    indexed = texts[1].transform(texts[0].transform(rows)).drop("x_text", "y_text")
+
+    def hidden(frame: DataFrame) -> list[Any]:
+        return hide_some(frame, {"x": 3, "y": 3}).where("x = 3 or y = 3").orderBy("id").collect()
+
+    found = hidden(indexed.repartition(1))
+    assert found == hidden(indexed.repartition(7, "id"))
+    assert {(row["x"] == 3, row["y"] == 3) for row in found} == {(True, True), (True, False), (False, True)}
+    # Of 4 in 100 rows each feature is hidden in every other one: at least one of two in three of four.
+    assert len(found) == pytest.approx(20_000 * 0.04 * 3 / 4, rel=0.2)
 
 
 # Unknown categories

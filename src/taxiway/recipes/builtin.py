@@ -142,7 +142,7 @@ DURATION = Recipe(
         ),
         Estimator(
             "gradient_boosted_trees",
-            fixed={"maxIter": 30, "stepSize": 0.3},
+            fixed={"maxIter": 20, "stepSize": 0.35},
             sweep={"maxDepth": (3, 4)},
             space=_TREE_SPACE,
         ),

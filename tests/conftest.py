@@ -34,6 +34,10 @@ SPARK = {
 # Where `make test` may keep a Java of its own, if this machine has none: read before tests clean the environment.
 DEVELOPERS_HOME = {name: value for name, value in os.environ.items() if name == "TAXIWAY_HOME"}
 
+# A worker of pytest-xdist is a program without a file, which PySpark 4.3 takes for its own doctests and ends.
+if not hasattr(sys.modules["__main__"], "__file__"):
+    sys.modules["__main__"].__file__ = __file__
+
 Taxiway = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from taxiway.recipes import CompiledRecipe
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
 
 PREFIX = "feature_"
 """Prefix of computed features, so that a feature never shadows a trip's own column."""
@@ -36,3 +41,12 @@ def feature_statement(recipe: CompiledRecipe) -> str:
         f"CAST({expression} AS {kinds[name]}) AS {feature_column(name)}" for name, expression in recipe.features.items()
     )
     return " ".join(("SELECT", ", ".join(("*", *computed)), "FROM __THIS__"))
+
+
+def label_value(recipe: CompiledRecipe) -> Column:
+    """What a recipe asks, of a trip: a double; null where the trip does not tell, or tells no finite number."""
+    from pyspark.sql import functions as F
+
+    label = F.expr(recipe.label)
+    # Not a number is greater than infinity to Spark.
+    return F.when(F.abs(label) < F.lit(float("inf")), label)

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from taxiway.errors import BadData, Refused, UsageError
+from taxiway.errors import BadData, RecipeError, Refused, UsageError
 from taxiway.evaluation import HOLDOUT, PART, TRAIN
-from taxiway.features import LABEL, feature_column, feature_statement
+from taxiway.features import LABEL, feature_column, feature_statement, label_value
 from taxiway.pipeline import (
     FEATURES,
     MOST_CATEGORIES,
@@ -175,6 +175,8 @@ class Table:
         ------
         BadData
             A part without usable rows, a label of one class only, a feature that is always null.
+        RecipeError
+            A classification with a label that is neither 0 nor 1.
         """
         from pyspark.sql import functions as F
 
@@ -229,7 +231,7 @@ def compute(trips: DataFrame, compiled: CompiledRecipe, split: Split) -> DataFra
     marked = trips.select(
         "*",
         F.when(F.col(MONTH).isin(held), HOLDOUT).otherwise(TRAIN).alias(PART),
-        F.expr(compiled.label).alias(LABEL),
+        label_value(compiled).alias(LABEL),
         broken_in_training(compiled.rules).alias(BROKEN_RULE),
     )
     shaped = SQLTransformer(statement=feature_statement(compiled)).transform(marked)
@@ -316,6 +318,7 @@ def _count(computed: DataFrame, compiled: CompiledRecipe) -> list[Row]:
             F.count("*").alias("n"),
             F.min(LABEL).alias("low"),
             F.max(LABEL).alias("high"),
+            F.max(F.when(~F.col(LABEL).isin(0.0, 1.0), F.col(LABEL))).alias("odd"),
             *(F.count(name).alias(name) for name in names),
         )
         .collect()
@@ -334,6 +337,13 @@ def _check_counts(counted: Sequence[Row], recipe: Recipe) -> tuple[dict[str, int
         rows[part] = sum(row["n"] for row in usable)
         if not usable:
             raise BadData(f"No row of the {part} months is usable", f"Rejected by: {_worst(rejected)}")
+        odd = [row["odd"] for row in usable if row["odd"] is not None]
+        if recipe.task == "classification" and odd:
+            raise RecipeError(
+                f"The label of '{recipe.name}' is {max(odd):g} on a row of the {part} months; "
+                "of a classification it is 0 or 1",
+                "Make it a condition, such as tip_amount > 0, or the task 'regression'",
+            )
         if recipe.task == "classification" and min(r["low"] for r in usable) == max(r["high"] for r in usable):
             raise BadData(
                 f"All {rows[part]:,} usable rows of the {part} months have the same label",

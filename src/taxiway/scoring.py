@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from taxiway.destination import Destination, open_destination
 from taxiway.errors import RecipeError, Refused, UsageError
 from taxiway.evaluation import HOLDOUT, PART, SCORES, evaluate
-from taxiway.features import LABEL
+from taxiway.features import LABEL, label_value
 from taxiway.java_faults import in_our_words
 from taxiway.pipeline import PREDICTION, PROBABILITY, score_column
 from taxiway.production import Production, downloaded
@@ -378,7 +378,7 @@ def _with_label(written: DataFrame, recipe: CompiledRecipe) -> DataFrame:
     from pyspark.sql import functions as F
 
     number = PROBABILITY if recipe.recipe.task == "classification" else PREDICTION
-    label = F.when(broken_in_training(recipe.rules).isNull(), F.expr(recipe.label))
+    label = F.when(broken_in_training(recipe.rules).isNull(), label_value(recipe))
     return written.select(REASON, F.col(number).alias("score"), label.alias(LABEL))
 
 

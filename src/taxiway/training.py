@@ -142,6 +142,8 @@ def train(
         Overlapping months, or another training on the same store.
     BadData
         No usable rows, or labels of one class only.
+    RecipeError
+        A classification with a label that is neither 0 nor 1.
     UsageError
         On a cluster: nothing is set that its executors share with this machine, or they do not see the trips.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 import independent
-from taxiway.features import LABEL, feature_column, feature_statement
+from taxiway.features import LABEL, feature_column, feature_statement, label_value
 from taxiway.recipes import RECIPES, compile_recipe
 from taxiway.settings import load_settings
 from taxiway.trips.quality import BROKEN_RULE, broken_in_training
@@ -127,3 +128,11 @@ def test_every_hour_and_every_bin_occurs(trips: tuple[pd.DataFrame, pd.DataFrame
     at_18 = computed.loc[computed["tip.pickup_hour"] == "18", "tip.traffic_time_bin"]
     assert set(at_18) == {"PMRush"}
     assert set(computed["tip.traffic_time_bin"]) == {"Night", "AMRush", "Afternoon", "PMRush"}
+
+
+def test_a_label_that_is_no_finite_number_is_not_known(spark: SparkSession) -> None:
+    recipe = compile_recipe(replace(RECIPES["duration"], label="trip_distance"))
+    values = [1.5, -2.0, 0.0, float("inf"), float("-inf"), float("nan"), None]
+    trips = spark.createDataFrame([(value,) for value in values], "trip_distance double")
+    found = [row[0] for row in trips.select(label_value(recipe)).collect()]
+    assert found == [1.5, -2.0, 0.0, None, None, None, None]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from made_trips import write_month
-from taxiway.errors import BadData, NotFound, Refused, TaxiwayError, UsageError
+from taxiway.errors import BadData, NotFound, RecipeError, Refused, TaxiwayError, UsageError
 from taxiway.recipes import RECIPES
 from taxiway.settings import Settings, load_settings
 from taxiway.store import connect, training_lock
@@ -219,6 +221,16 @@ def test_the_model_takes_raw_columns_and_answers_as_evaluated(
 
 
 # What is refused, and leaves nothing half done
+
+
+def test_a_classification_of_numbers_is_one_line_and_no_run(folder: Path, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, folder)
+    # A hundred labels would be a hundred classes to Spark, and minutes of a fit that nobody asked for.
+    recipe = replace(RECIPES["tip"], label="trip_distance", known_after=())
+    with pytest.raises(RecipeError, match="0 or 1") as refused:
+        train(recipe, "yellow:2018-01..2018-02", "yellow:2018-03", grid=GRID, settings=settings)
+    assert re.fullmatch(r"The label of 'tip' is [\d.]+ on a row of the train months; .*", str(refused.value))
+    assert all_runs(connect(settings)) == []
 
 
 @pytest.mark.parametrize(

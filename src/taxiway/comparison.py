@@ -166,9 +166,11 @@ def find_run(client: MlflowClient, experiment: str, recipe_name: str, run: str) 
     NotFound
         There is none.
     UsageError
-        There are several.
+        There are several, or fewer than four characters of the id are given.
     """
     found = []
+    if re.fullmatch(r"[0-9a-f]{1,3}", run):
+        raise UsageError(f"'{run}' is too short for the beginning of a run's id", "Write four characters of it or more")
     if re.fullmatch(r"[0-9a-f]{4,32}", run):
         begun = search_runs(client, [experiment], begins_with("attributes.run_id", run))
         found = [item for item in begun if item.info.run_id.startswith(run)]

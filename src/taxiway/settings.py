@@ -277,8 +277,14 @@ class _Reader:
 
     def read_options(self, options: Mapping[str, Any]) -> None:
         for setting in SETTINGS:
-            if (value := options.get(setting.key)) is not None:
-                self._set(setting.key, str(value), f"--{setting.key.replace('_', '-')}")
+            if (value := options.get(setting.key)) is None:
+                continue
+            option = f"--{setting.key.replace('_', '-')}"
+            if str(value).strip():
+                self._set(setting.key, str(value), option)
+            else:
+                # As of a script whose variable is not set: the default might be another home than the one meant.
+                self.faults.append(f"{option} is empty")
         spark = options.get("spark") or ()
         if isinstance(spark, Mapping):
             spark = [f"{key}={value}" for key, value in spark.items()]

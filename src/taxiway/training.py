@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -269,7 +270,8 @@ class _Job:
             return estimator.fit(vectors)
         except IllegalArgumentException as error:
             # Spark knows the bounds of each hyper-parameter, and checks them when it fits.
-            raise UsageError(f"{candidate.estimator} cannot be fitted so", str(error).partition("\n")[0]) from error
+            reason = re.sub(r"\b\w+_[0-9a-f]{12} parameter ", "", str(error).partition("\n")[0])
+            raise UsageError(f"{candidate.estimator} cannot be fitted", reason) from error
 
     def _audit(self, table: Table, best: Candidate) -> tuple[FeatureAudit, ...]:
         data = AuditData(table.columns, {**table.vectors, TRAIN: table.fitting}, table.slots, table.rows)

@@ -50,8 +50,10 @@ def test_a_sweep_or_one_of_its_runs_may_be_named(embedded: Settings, recipe: str
 def test_the_beginning_of_an_id_will_do_if_it_is_the_only_one(embedded: Settings, recipe: str) -> None:
     sweep = make_sweep(embedded, recipe, dict.fromkeys(map(str, range(20)), 0.5), with_model=False)
     assert compare(recipe, embedded, run=sweep.runs[3][:8]).parent_run_id == sweep.parent
-    with pytest.raises(NotFound, match="no run"):
+    with pytest.raises(UsageError, match="too short for the beginning of a run's id"):
         compare(recipe, embedded, run=sweep.parent[:3])
+    with pytest.raises(NotFound, match="no run"):
+        compare(recipe, embedded, run="0000ffff")
 
 
 def test_the_beginning_of_several_ids_is_refused(embedded: Settings, recipe: str) -> None:

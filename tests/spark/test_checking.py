@@ -111,6 +111,32 @@ def test_a_day_that_comes_first_is_refused_whatever_its_share(spark: SparkSessio
         check(spark, tmp_path, needed=())
 
 
+def test_days_that_come_first_are_told_by_the_month_of_the_file(spark: SparkSession, tmp_path: Path) -> None:
+    """The first twelve days of May: each of them is a date in either order."""
+    write_csv(tmp_path, *[TRIP.replace("2018-05-10", f"{day:02}/05/2018") for day in range(1, 13)])
+    with pytest.raises(BadData, match=r"'01/05/2018' in tpep_pickup_datetime has its day first, not its month"):
+        check(spark, tmp_path, needed=())
+    write_csv(tmp_path, *[TRIP.replace("2018-05-10", f"05/{day:02}/2018") for day in range(1, 13)])
+    assert {value.month for value in values(check(spark, tmp_path), "pickup_at")} == {5}
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        # The same day in either order; a few trips of another month, as real files have; none of this month at all.
+        ["05/05/2018"],
+        ["05/01/2018", "05/02/2018", "04/05/2018", "06/05/2018"],
+        ["06/07/2019", "08/09/2011"],
+    ],
+)
+def test_dates_that_do_not_tell_are_read_with_their_month_first(
+    spark: SparkSession, tmp_path: Path, dates: list[str]
+) -> None:
+    write_csv(tmp_path, *[TRIP.replace("2018-05-10", date) for date in dates])
+    found = values(check(spark, tmp_path), "pickup_at")
+    assert sorted(value.strftime("%m/%d/%Y") for value in found) == sorted(dates)
+
+
 @pytest.mark.parametrize("fare", ["$10.00", '"2,50"', "1_000", "1e999", "Infinity", "0x10", "1.0d", "ten"])
 @pytest.mark.parametrize("needed", [NEEDED, ()])
 def test_numbers_that_cannot_be_read(spark: SparkSession, tmp_path: Path, fare: str, needed: tuple[str, ...]) -> None:

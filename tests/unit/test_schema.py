@@ -160,3 +160,9 @@ def test_the_headers_of_all_real_csv_files_are_understood(real_trips: Path) -> N
             names = next(lines).strip().split(",")
         matches = match_columns(LAYOUTS[file.name.split("_")[0]], names, file.name)
         assert set(names) <= {name for found in matches.values() for name in found}, file.name
+
+
+@pytest.mark.parametrize(("sign", "called"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_other_signs_than_commas_between_values_are_named(sign: str, called: str) -> None:
+    with pytest.raises(BadData, match=f"trips.csv has {called} between its values"):
+        match_columns(YELLOW, [sign.join(("VendorID", "tpep_pickup_datetime", "trip_distance"))], "trips.csv")

@@ -168,3 +168,10 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
 def test_the_embedded_store_follows_the_home(tmp_path: Path) -> None:
     assert read(tmp_path, options={"home": tmp_path}).tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
     assert not read(tmp_path, env={"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"}).embedded_store
+
+
+@pytest.mark.parametrize("key", ["home", "trips_source", "tracking_uri", "mlflow_pages", "shared", "profile", "stack"])
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_option_is_a_fault_and_no_default(tmp_path: Path, key: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"^--{key.replace('_', '-')} is empty"):
+        load_settings({key: text}, {"TAXIWAY_HOME": str(tmp_path)}, tmp_path)

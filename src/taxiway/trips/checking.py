@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taxiway.trips.conversion import DAY_FIRST, UTC_ZONES, ZONE_SUFFIX, conversions, is_certain, presence
+from taxiway.trips.conversion import DAY_FIRST, SLASHED_DATE, UTC_ZONES, ZONE_SUFFIX, conversions, is_certain, presence
 from taxiway.trips.findings import (
     PADDED,
     RAGGED,
@@ -111,7 +111,7 @@ def check_trips(
                 continue
             counts = list(_column_counts(scan, row))
             _check_joined(scan, row, path)
-            check_day_first(path, counts)
+            check_day_first(path, counts, scan.months[path])
             ways[path] = choose_ways(counts)
             found = [*_ragged(scan, facts, row, path), *_unreadable(counts, ways[path], scan.months[path], path)]
             check_readable(found, needed)
@@ -163,6 +163,8 @@ def _questions(scan: Scan) -> Iterator[tuple[str, str]]:
             yield f"sample_{at}_{way}", f"min(case when {unread} then cast({value} as string) end)"
         if column.type == "timestamp_ntz" and source.kind.values == "text":
             yield f"day_first_{at}", f"min(case when trim({value}) rlike '{DAY_FIRST}' then {value} end)"
+            if column.name == scan.layout.time:
+                yield f"dates_{at}", f"collect_set(nullif(regexp_extract(trim({value}), '{SLASHED_DATE}', 1), ''))"
             zone = f"nullif(regexp_extract(trim({value}), '{ZONE_SUFFIX}', 1), '')"
             yield f"zones_{at}", f"collect_set(case when {there} then {zone} end)"
     for column in scan.layout.columns:
@@ -193,6 +195,7 @@ def _column_counts(scan: Scan, row: Row) -> Iterator[ColumnCount]:
             read=tuple(present - row[f"unread_{at}_{way}"] for way in range(len(ways))),
             samples=tuple(row[f"sample_{at}_{way}"] for way in range(len(ways))),
             day_first=row[f"day_first_{at}"] if asked else None,
+            dates=tuple(row[f"dates_{at}"]) if f"dates_{at}" in row else (),
             zones=tuple(row[f"zones_{at}"]) if asked else (),
         )
 

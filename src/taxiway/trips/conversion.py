@@ -23,6 +23,9 @@ UTC_ZONES = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Z", "Zulu", "Etc/Zulu", "Unive
 DAY_FIRST = "^(1[3-9]|2[0-9]|3[01])/(0?[1-9]|1[0-2])/[0-9]{4}( .*)?$"
 """A date that can only be read with its day first."""
 
+SLASHED_DATE = "^([0-9]{1,2}/[0-9]{1,2}/[0-9]{4})( .*)?$"
+"""A date whose parts may stand in either order."""
+
 ZONE_SUFFIX = " ?(Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})$"
 """What a text with a time may end with, to name its zone."""
 

@@ -72,6 +72,8 @@ class ColumnCount:
         For each of them, a value that it does not read.
     day_first : str or None
         A value that can only be read with its day first.
+    dates : tuple of str
+        The different dates of the time that a file's month goes by, as far as slashes part them: ``5/31/2018``.
     zones : tuple of str
         Time zones that values name.
     """
@@ -84,6 +86,7 @@ class ColumnCount:
     read: tuple[int, ...]
     samples: tuple[str | None, ...]
     day_first: str | None = None
+    dates: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
 
 
@@ -133,19 +136,31 @@ def check_joined(where: str, column: str, published: Sequence[str], both: int) -
         )
 
 
-def check_day_first(where: str, counts: Sequence[ColumnCount]) -> None:
+def check_day_first(where: str, counts: Sequence[ColumnCount], month: Month) -> None:
     """Refuse a file of dates whose day comes first.
+
+    A date such as 05/01/2018 says nothing by itself. What the dates of a month's file have in common does.
 
     Raises
     ------
     BadData
     """
     for count in counts:
-        if count.day_first is not None:
+        value = count.day_first if count.day_first is not None else _with_day_first(count.dates, month)
+        if value is not None:
             raise BadData(
-                f"{where}: '{shorten(count.day_first)}' in {count.published} has its day first, not its month",
+                f"{where}: '{shorten(value)}' in {count.published} has its day first, not its month",
                 "Write times as yyyy-MM-dd HH:mm:ss, or as MM/dd/yyyy HH:mm",
             )
+
+
+def _with_day_first(dates: Collection[str], month: Month) -> str | None:
+    """One of the dates, if most of them lie in the month when they are read with their day first, and only then."""
+    wanted = (month.month, month.year)
+    numbers = {date: [int(part) for part in date.split("/")] for date in sorted(dates)}
+    in_order = [date for date, (first, _, year) in numbers.items() if (first, year) == wanted]
+    swapped = [date for date, (_, second, year) in numbers.items() if (second, year) == wanted]
+    return swapped[0] if 2 * len(swapped) > len(numbers) and len(swapped) > len(in_order) else None
 
 
 def check_readable(found: Sequence[Unreadable], needed: Collection[str]) -> None:

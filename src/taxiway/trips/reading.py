@@ -74,7 +74,10 @@ def layout_of(colour: str, layouts: Mapping[str, Layout]) -> Layout:
         Unknown colour, with the closest known one.
     """
     if colour not in layouts:
-        raise UsageError(f"There are no '{colour}' trips", did_you_mean(colour, layouts))
+        raise UsageError(
+            f"There are no '{colour}' trips",
+            f"{did_you_mean(colour, layouts)} Data of your own need their recipe: --recipe FILE",
+        )
     return layouts[colour]
 
 

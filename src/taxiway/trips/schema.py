@@ -147,6 +147,9 @@ def _tlc(colour: str, first: tuple[int, int]) -> Layout:
 
 YELLOW = _tlc("yellow", (2009, 1))
 GREEN = _tlc("green", (2013, 8))
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What stands between the values of CSV files that are none; what it is called."""
+
 LAYOUTS: Mapping[str, Layout] = MappingProxyType({"yellow": YELLOW, "green": GREEN})
 
 
@@ -171,12 +174,17 @@ def match_columns(layout: Layout, published: Iterable[str], where: str) -> dict[
     Raises
     ------
     BadData
-        A required column is missing; names it and the closest match among the file's columns.
+        A required column is missing; names it and the closest match among the file's columns. Or the file is a CSV
+        file with something else than commas between its values.
     """
     names = list(published)
     keys = {column.name: {_key(alias) for alias in (column.name, *column.published_as)} for column in layout.columns}
     matches = {column: tuple(name for name in names if _key(name) in accepted) for column, accepted in keys.items()}
     missing = [column for column in layout.columns if column.required and not matches[column.name]]
+    if missing and len(names) == 1:
+        for sign, called in _SEPARATORS.items():
+            if sign in names[0]:
+                raise BadData(f"{where} has {called} between its values", "Save it with commas between them")
     if missing:
         taken = {name for found in matches.values() for name in found}
         free = [name for name in names if name not in taken]

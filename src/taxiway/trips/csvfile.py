@@ -10,6 +10,11 @@ from typing import Any, BinaryIO
 
 _LONGEST_RECORD = 1 << 24
 _TAIL = 1 << 16
+# The handler of ragged records is given their text: bytes that are no UTF-8 would keep pyarrow (25) from calling it.
+_ANY_BYTES = "latin-1"
+# A line of them alone is no record to Spark. It passes over control characters as well: those count here, so that
+# the counts differ and the file is refused.
+_BLANKS = " \t\r\n\x0b\x0c"
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def read_shape(header: bytes, file: BinaryIO, names: Sequence[str]) -> tuple[Csv
         reader = pc.open_csv(
             pa.PythonFile(content, mode="r"),
             # In this thread: the handler of ragged records is Python's.
-            pc.ReadOptions(column_names=columns, use_threads=False, block_size=_LONGEST_RECORD),
+            pc.ReadOptions(column_names=columns, use_threads=False, block_size=_LONGEST_RECORD, encoding=_ANY_BYTES),
             pc.ParseOptions(newlines_in_values=True, invalid_row_handler=ragged.take),
             # As bytes and one column alone: it is counted, and not read.
             pc.ConvertOptions(include_columns=columns[:1], column_types=dict.fromkeys(columns, pa.binary())),
@@ -108,8 +113,7 @@ class _Ragged:
         self._last_short = ""
 
     def take(self, row: Any) -> str:
-        # A line of nothing but blanks is no record to Spark.
-        if row.text.strip():
+        if row.text.strip(_BLANKS):
             self.widest = max(self.widest, row.actual_columns)
             if row.actual_columns < self.expected:
                 self.short, self._last_short = self.short + 1, row.text
@@ -118,8 +122,8 @@ class _Ragged:
         return "skip"
 
     def ends_with_a_short_one(self, tail: bytes) -> bool:
-        text = self._last_short.strip()
-        return bool(text) and tail.decode("utf-8", "replace").strip().endswith(text[-_TAIL // 8 :])
+        text = self._last_short.strip(_BLANKS)
+        return bool(text) and tail.decode(_ANY_BYTES).strip(_BLANKS).endswith(text[-_TAIL // 8 :])
 
 
 class _Content:

@@ -12,17 +12,24 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from taxiway.comparison import compare
+    from taxiway import notebook
+    from taxiway.comparison import compare, draw_comparison
     from taxiway.deletion import delete, plan_deletion
     from taxiway.errors import TaxiwayError
     from taxiway.inspection import inspect
+    from taxiway.pipeline import build_estimator, preparation_stages
     from taxiway.plots import draw_trips
-    from taxiway.recipes import Estimator, Range, Recipe, Rule
+    from taxiway.preparation import compute_features, split_months
+    from taxiway.production import load_production
+    from taxiway.recipes import Estimator, Range, Recipe, Rule, load_recipe
     from taxiway.registry import promote, register
     from taxiway.scoring import score
     from taxiway.settings import Settings, load_settings
+    from taxiway.sharing import output_location
     from taxiway.spark import spark_session
     from taxiway.training import train
+    from taxiway.trips.months import describe_months
+    from taxiway.trips.reading import read_trips
     from taxiway.trips.schema import Column, Layout
     from taxiway.trips.source import fetch
     from taxiway.trips.synthetic import synthesize
@@ -37,18 +44,28 @@ _HOMES = {
     "Rule": "taxiway.recipes",
     "Settings": "taxiway.settings",
     "TaxiwayError": "taxiway.errors",
+    "build_estimator": "taxiway.pipeline",
     "compare": "taxiway.comparison",
+    "compute_features": "taxiway.preparation",
     "delete": "taxiway.deletion",
+    "describe_months": "taxiway.trips.months",
+    "draw_comparison": "taxiway.comparison",
     "draw_trips": "taxiway.plots",
     "fetch": "taxiway.trips.source",
     "inspect": "taxiway.inspection",
+    "load_production": "taxiway.production",
+    "load_recipe": "taxiway.recipes",
     "load_settings": "taxiway.settings",
     "models": "taxiway.versions",
+    "output_location": "taxiway.sharing",
     "plan_deletion": "taxiway.deletion",
+    "preparation_stages": "taxiway.pipeline",
     "promote": "taxiway.registry",
+    "read_trips": "taxiway.trips.reading",
     "register": "taxiway.registry",
     "score": "taxiway.scoring",
     "spark_session": "taxiway.spark",
+    "split_months": "taxiway.preparation",
     "synthesize": "taxiway.trips.synthetic",
     "train": "taxiway.training",
 }
@@ -63,24 +80,37 @@ __all__ = [
     "Settings",
     "TaxiwayError",
     "__version__",
+    "build_estimator",
     "compare",
+    "compute_features",
     "delete",
+    "describe_months",
+    "draw_comparison",
     "draw_trips",
     "fetch",
     "inspect",
+    "load_production",
+    "load_recipe",
     "load_settings",
     "models",
+    "notebook",
+    "output_location",
     "plan_deletion",
+    "preparation_stages",
     "promote",
+    "read_trips",
     "register",
     "score",
     "spark_session",
+    "split_months",
     "synthesize",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "notebook":
+        return importlib.import_module(f"taxiway.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'taxiway' has no attribute '{name}'")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -184,7 +184,7 @@ def find_run(client: MlflowClient, experiment: str, recipe_name: str, run: str) 
 
 def log_comparison(client: MlflowClient, comparison: Comparison) -> None:
     """Draw a comparison and keep it with the sweep, as ``comparison.png``."""
-    client.log_figure(comparison.parent_run_id, plot_comparison(comparison), COMPARISON_FILE)
+    client.log_figure(comparison.parent_run_id, draw_comparison(comparison), COMPARISON_FILE)
 
 
 def save_comparison(comparison: Comparison, file: Path) -> None:
@@ -196,12 +196,12 @@ def save_comparison(comparison: Comparison, file: Path) -> None:
         Another suffix, or a folder that is not there.
     """
     try:
-        plot_comparison(comparison).savefig(file)
+        draw_comparison(comparison).savefig(file)
     except (ValueError, FileNotFoundError, IsADirectoryError) as error:
         raise UsageError(f"The picture cannot be written to {file}: {error}", "Name a .png in a folder") from error
 
 
-def plot_comparison(comparison: Comparison) -> Figure:
+def draw_comparison(comparison: Comparison) -> Figure:
     """Draw the metric against each hyper-parameter, on training rows and on the holdout.
 
     Where several hyper-parameters were tried, the line follows the best run at each value and the

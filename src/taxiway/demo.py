@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from taxiway.errors import NotFound, Unreachable
 from taxiway.progress import Progress, Silent
 from taxiway.settings import Settings, load_settings
-from taxiway.sharing import results_place
+from taxiway.sharing import output_location
 
 if TYPE_CHECKING:
     from taxiway.registry import Move
@@ -91,7 +91,7 @@ def run_demo(settings: Settings | None = None, progress: Progress | None = None)
     scoring = score(
         RECIPE,
         _set_aside(options),
-        results_place(options, "predictions", RECIPE),
+        output_location(options, "predictions", RECIPE),
         settings=options,
         progress=watch,
     )

@@ -182,7 +182,7 @@ class Table:
 
         checked = check_trips(spark, files, compiled.recipe.layouts, compiled.reads)
         trips = checked.read()
-        computed = compute(trips, compiled, split).cache()
+        computed = compute_features(trips, compiled, split).cache()
         counted = _count(computed, compiled)
         rows, rejected = _check_counts(counted, compiled.recipe)
         columns = computed.where(f"{BROKEN_RULE} is null").drop(BROKEN_RULE, FILE_MONTH)
@@ -208,7 +208,7 @@ class Table:
         )
 
 
-def compute(trips: DataFrame, compiled: CompiledRecipe, split: Split) -> DataFrame:
+def compute_features(trips: DataFrame, compiled: CompiledRecipe, split: Split) -> DataFrame:
     """Features, label, part and broken rule of every trip.
 
     Parameters

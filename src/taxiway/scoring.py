@@ -101,6 +101,11 @@ class Scoring:
     synthetic: bool
     seconds: float
 
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """The path of each month's predictions, as ``spark.read.parquet`` takes it."""
+        return tuple(spark_path(f"{self.path}/{partition_of(month)}", reading=True) for month in self.months)
+
 
 @in_our_words
 def score(

@@ -73,8 +73,20 @@ def place_of(text: str | Path) -> Path | str:
     return f"s3a://{parts.netloc}{parts.path}".rstrip("/")
 
 
-def results_place(settings: Settings, *names: str) -> Path | str:
-    """Where results go for which nobody named a place: under the home; on a cluster, under what it shares."""
+def output_location(settings: Settings, *names: str) -> Path | str:
+    """Where results are written when nobody names a place.
+
+    Parameters
+    ----------
+    settings : Settings
+    *names : str
+        Folders below it, ``"predictions", "tip"``.
+
+    Returns
+    -------
+    Path or str
+        A folder below the home; on a cluster an address below the setting ``shared``, which executors see.
+    """
     if not on_cluster(settings) or not settings.shared:
         return settings.home.joinpath(*names)
     return place_of("/".join((settings.shared, *names)))

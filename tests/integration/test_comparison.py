@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from sweeps import make_sweep
 
 from taxiway.cli import taxiway
-from taxiway.comparison import compare, find_experiment, find_run, log_comparison, plot_comparison, save_comparison
+from taxiway.comparison import compare, draw_comparison, find_experiment, find_run, log_comparison, save_comparison
 from taxiway.errors import NotFound, UsageError
 from taxiway.settings import Settings
 from taxiway.store import connect
@@ -107,7 +107,7 @@ def test_the_picture_is_kept_with_the_sweep(store: Settings, recipe: str, tmp_pa
 
 def test_the_picture_shows_every_run_and_the_best(embedded: Settings, recipe: str) -> None:
     make_sweep(embedded, recipe, {"0.0": 0.5, "0.001": 0.6, "1.0": 0.7}, with_model=False)
-    figure = plot_comparison(compare(recipe, embedded))
+    figure = draw_comparison(compare(recipe, embedded))
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_xscale()) == ("regParam", "roc_auc", "symlog")
     points = {tuple(map(float, point)) for collection in axes.collections for point in collection.get_offsets()}
@@ -120,7 +120,7 @@ def test_the_picture_shows_every_run_and_the_best(embedded: Settings, recipe: st
 )
 def test_the_axis_suits_the_values(embedded: Settings, recipe: str, values: tuple[str, str], scale: str) -> None:
     make_sweep(embedded, recipe, dict.fromkeys(values, 0.5), with_model=False)
-    axes = plot_comparison(compare(recipe, embedded)).axes[0]
+    axes = draw_comparison(compare(recipe, embedded)).axes[0]
     assert axes.get_xscale() == scale
     if values[0] == "auto":
         assert {label.get_text() for label in axes.get_xticklabels()} == set(values)
@@ -128,9 +128,9 @@ def test_the_axis_suits_the_values(embedded: Settings, recipe: str, values: tupl
 
 def test_a_panel_for_each_hyper_parameter_and_a_sweep_without_runs(embedded: Settings, recipe: str) -> None:
     make_sweep(embedded, recipe, SCORES, with_model=False, searched=("regParam", "depth"), params={"depth": "3"})
-    assert [axes.get_xlabel() for axes in plot_comparison(compare(recipe, embedded)).axes] == ["regParam", "depth"]
+    assert [axes.get_xlabel() for axes in draw_comparison(compare(recipe, embedded)).axes] == ["regParam", "depth"]
     make_sweep(embedded, recipe, {}, with_model=False)
-    assert len(plot_comparison(compare(recipe, embedded)).axes) == 1
+    assert len(draw_comparison(compare(recipe, embedded)).axes) == 1
 
 
 def test_a_picture_into_a_file(embedded: Settings, recipe: str, tmp_path: Path) -> None:

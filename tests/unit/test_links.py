@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def links_of(page: Path) -> list[Path]:
     return [(ROOT / page).parent.joinpath(target).resolve() for target in targets if target]
 
 
+def code_of(notebook: Path) -> list[str]:
+    """The code cells of a notebook."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def python_in(page: Path) -> list[str]:
+    """The blocks of Python on a page."""
+    return [text for kind, text in _FENCE.findall((ROOT / page).read_text(encoding="utf-8")) if kind == "python"]
+
+
 PAGES = pages()
 
 
@@ -48,11 +60,19 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert [str(page) for page in PAGES if ROOT / page not in reached] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=str)
-def test_python_that_is_shown_compiles_and_names_what_taxiway_has(page: Path) -> None:
-    for language, text in _FENCE.findall((ROOT / page).read_text(encoding="utf-8")):
-        if language == "python":
-            assert set(names_of_taxiway(ast.parse(text))) <= set(taxiway.__all__)
+SHOWN = {
+    **{str(page): python_in(page) for page in PAGES},
+    **{str(file.relative_to(ROOT)): code_of(file) for file in sorted((ROOT / "notebooks").glob("*.ipynb"))},
+}
+"""Python that users are shown, by page or notebook."""
+
+
+@pytest.mark.parametrize("place", SHOWN)
+def test_python_that_is_shown_imports_from_taxiway_alone_and_names_what_it_has(place: str) -> None:
+    for text in SHOWN[place]:
+        tree = ast.parse(text)
+        assert inner_modules(tree) == []
+        assert set(names_of_taxiway(tree)) <= set(taxiway.__all__)
 
 
 def names_of_taxiway(tree: ast.Module) -> list[str]:
@@ -62,6 +82,13 @@ def names_of_taxiway(tree: ast.Module) -> list[str]:
     return [*read, *(alias.name for node in imports for alias in node.names)]
 
 
+def inner_modules(tree: ast.Module) -> list[str]:
+    """Modules inside the package that code imports."""
+    parts = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    whole = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    return [name for name in (*parts, *whole) if name.startswith("taxiway.")]
+
+
 def _is_taxiway(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "taxiway"
 
@@ -69,3 +96,8 @@ def _is_taxiway(node: ast.expr) -> bool:
 def test_names_that_taxiway_lacks_are_found() -> None:
     tree = ast.parse("import taxiway\nfrom taxiway import Recipe, Cake\ntaxiway.bake()\n")
     assert sorted(set(names_of_taxiway(tree)) - set(taxiway.__all__)) == ["Cake", "bake"]
+
+
+def test_imports_of_inner_modules_are_found() -> None:
+    tree = ast.parse("import taxiway.store\nfrom taxiway.recipes import Recipe\nfrom taxiway import Rule\n")
+    assert sorted(inner_modules(tree)) == ["taxiway.recipes", "taxiway.store"]

@@ -12,7 +12,7 @@ from taxiway.destination import open_destination
 from taxiway.errors import UsageError
 from taxiway.scoring import score
 from taxiway.settings import Settings, load_settings
-from taxiway.sharing import check_shared, is_seen, on_cluster, place_of, results_place
+from taxiway.sharing import check_shared, is_seen, on_cluster, output_location, place_of
 from taxiway.spark import session_configuration
 from taxiway.training import train
 from taxiway.trips.source import check_seen
@@ -65,7 +65,7 @@ def test_without_a_master_everything_is_one_machine(tmp_path: Path) -> None:
     assert is_seen(found, tmp_path)
     check_shared(found)
     check_seen(found)
-    assert results_place(found, "predictions", "tip") == tmp_path / "home" / "predictions" / "tip"
+    assert output_location(found, "predictions", "tip") == tmp_path / "home" / "predictions" / "tip"
 
 
 def test_a_cluster_needs_a_place_that_is_shared(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_results_go_nowhere_else(text: str) -> None:
 def test_results_of_a_cluster_are_not_left_where_its_executors_cannot_write(tmp_path: Path) -> None:
     shared = cluster(tmp_path, shared="s3://trips/.taxiway")
 
-    assert results_place(shared, "predictions", "tip") == "s3a://trips/.taxiway/predictions/tip"
+    assert output_location(shared, "predictions", "tip") == "s3a://trips/.taxiway/predictions/tip"
     with pytest.raises(UsageError, match=f"do not see {tmp_path}/out"):
         open_destination(tmp_path / "out", shared)
     assert not (tmp_path / "out").exists()

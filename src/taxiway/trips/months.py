@@ -92,6 +92,15 @@ def parse_months(text: str | Sequence[str] | Sequence[Month], today: date | None
 def describe_months(months: Iterable[Month]) -> str:
     """Write months as ranges, the inverse of `parse_months`.
 
+    Parameters
+    ----------
+    months : iterable of Month
+        In any order; each is written once.
+
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> describe_months(parse_months("green:2023-01,green:2023-02,yellow:2018-05"))

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import log, log1p, nan, sqrt
+from math import log, log1p
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from taxiway.features import LABEL
+from taxiway.recipes.metrics import SUMS, Row, Totals, compute_metrics, share
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 SCORES = "scores"
 PART = "part"
@@ -26,6 +28,7 @@ _HISTOGRAM_BINS = 50  # a multiple of the calibration bins
 _CURVE_POINTS = 200
 # What scikit-learn clips probabilities at in log loss: the epsilon of a double.
 _EPSILON = 2.220446049250313e-16
+_NUMBERS = SimpleNamespace(abs=abs, log=log, log1p=log1p)
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,9 @@ def evaluate_counts(counts: Iterable[tuple[float, float, float]]) -> Evaluation:
     groups = []
     tp = fp = 0.0
     for score, (positives, negatives) in sorted(by_score.items(), reverse=True):
-        tp, fp, n = tp + positives, fp + negatives, positives + negatives
+        tp, fp = tp + positives, fp + negatives
         clipped = max(min(score, 1 - _EPSILON), _EPSILON)
+        rows = {label: Row(score, label, _NUMBERS, clipped, tp, fp) for label in (0, 1)}
         groups.append(
             {
                 "bin": min(int(score * _HISTOGRAM_BINS), _HISTOGRAM_BINS - 1),
@@ -112,12 +116,11 @@ def evaluate_counts(counts: Iterable[tuple[float, float, float]]) -> Evaluation:
                 "negatives": negatives,
                 "positives_so_far": tp,
                 "negatives_so_far": fp,
-                "score": score * n,
-                "positive_not_below": negatives * tp,
-                "negative_not_below": positives * fp,
-                "precision": positives * tp / (tp + fp),
-                "log_loss": -positives * log(clipped) - negatives * log1p(-clipped),
-                "brier": positives * (1 - score) ** 2 + negatives * score**2,
+                "score": score * (positives + negatives),
+                **{
+                    name: positives * adds(rows[1]) + negatives * adds(rows[0])
+                    for name, adds in SUMS["classification"].items()
+                },
             }
         )
     return _classifier(groups)
@@ -149,9 +152,9 @@ def _classification_sums(scored: DataFrame, rows: Mapping[str, int]) -> DataFram
         .rangeBetween(Window.unboundedPreceding, Window.currentRow)
     )
     size = F.create_map(*(F.lit(item) for pair in rows.items() for item in pair))[F.col(PART)]
-    score, positive, tp, above = F.col("score"), F.col(LABEL), F.col("tp"), F.col("above")
-    negative = 1 - positive
+    score, tp, above = F.col("score"), F.col("tp"), F.col("above")
     clipped = F.greatest(F.least(score, F.lit(1 - _EPSILON)), F.lit(_EPSILON))
+    row = Row(score, F.col(LABEL), F, clipped, tp, above - tp)
     ranked = scored.select(PART, LABEL, F.posexplode(SCORES).alias("candidate", "score")).select(
         "*", F.sum(LABEL).over(at_least).alias("tp"), F.count("*").over(at_least).alias("above")
     )
@@ -161,16 +164,12 @@ def _classification_sums(scored: DataFrame, rows: Mapping[str, int]) -> DataFram
         F.floor(above * _CURVE_POINTS / size).alias("slice"),
         F.least(F.floor(score * _HISTOGRAM_BINS), F.lit(_HISTOGRAM_BINS - 1)).cast("int").alias("bin"),
     ).agg(
-        F.sum(positive).alias("positives"),
-        F.sum(negative).alias("negatives"),
+        F.sum(LABEL).alias("positives"),
+        F.sum(1 - row.label).alias("negatives"),
         F.max(tp).alias("positives_so_far"),
-        F.max(above - tp).alias("negatives_so_far"),
+        F.max(row.negatives_above).alias("negatives_so_far"),
         F.sum(score).alias("score"),
-        F.sum(negative * tp).alias("positive_not_below"),
-        F.sum(positive * (above - tp)).alias("negative_not_below"),
-        F.sum(positive * tp / above).alias("precision"),
-        F.sum(-positive * F.log(clipped) - negative * F.log1p(-clipped)).alias("log_loss"),
-        F.sum((score - positive) * (score - positive)).alias("brier"),
+        *(F.sum(adds(row)).alias(name) for name, adds in SUMS["classification"].items()),
     )
 
 
@@ -180,35 +179,19 @@ def _classifier(groups: Sequence[Any]) -> Evaluation:
     total = positives + negatives
     bins = _histogram(groups)
     calibration = _calibration(bins)
-    metrics = {
-        # Of all pairs: those in order, and half of the tied ones, which both sums contain.
-        "roc_auc": (
-            1
-            + _share(sum(group["positive_not_below"] for group in groups), positives * negatives)
-            - _share(sum(group["negative_not_below"] for group in groups), positives * negatives)
-        )
-        / 2,
-        "pr_auc": _share(sum(group["precision"] for group in groups), positives if negatives else 0),
-        "log_loss": sum(group["log_loss"] for group in groups) / total,
-        "brier": sum(group["brier"] for group in groups) / total,
-        "calibration_error": sum(abs(mean - seen) * n for mean, seen, n in calibration) / total,
-    }
+    sums = {name: sum(group[name] for group in groups) for name in SUMS["classification"]}
     points = [(group["positives_so_far"], group["negatives_so_far"]) for group in groups]
     return Evaluation(
-        metrics={name: float(value) for name, value in metrics.items()},
+        metrics=compute_metrics("classification", Totals(total, sums, positives, calibration)),
         rows=int(total),
-        roc=((0.0, 0.0), *((_share(fp, negatives), _share(tp, positives)) for tp, fp in points)),
-        precision_recall=tuple((_share(tp, positives), tp / (tp + fp)) for tp, fp in points),
+        roc=((0.0, 0.0), *((share(fp, negatives), share(tp, positives)) for tp, fp in points)),
+        precision_recall=tuple((share(tp, positives), tp / (tp + fp)) for tp, fp in points),
         calibration=calibration,
         histogram=tuple(
             (index / _HISTOGRAM_BINS, (index + 1) / _HISTOGRAM_BINS, int(bins[index][0]), int(bins[index][1]))
             for index in range(_HISTOGRAM_BINS)
         ),
     )
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else nan
 
 
 def _histogram(groups: Sequence[Any]) -> list[list[float]]:
@@ -232,17 +215,14 @@ def _calibration(bins: Sequence[Sequence[float]]) -> tuple[tuple[float, float, i
 def _evaluate_regressions(scored: DataFrame, candidates: int) -> dict[tuple[str, int], Evaluation]:
     from pyspark.sql import functions as F
 
-    def error(index: int) -> Column:
-        return F.col(SCORES)[index] - F.col(LABEL)
-
+    adding = SUMS["regression"].items()
+    rows = [Row(F.col(SCORES)[index], F.col(LABEL), F) for index in range(candidates)]
     sums = scored.groupBy(PART).agg(
         F.count("*").alias("n"),
-        F.avg(LABEL).alias("mean"),
         F.var_pop(LABEL).alias("variance"),
-        *(F.min(F.col(SCORES)[index]).alias(f"low_{index}") for index in range(candidates)),
-        *(F.max(F.col(SCORES)[index]).alias(f"high_{index}") for index in range(candidates)),
-        *(F.avg(error(index) * error(index)).alias(f"squared_{index}") for index in range(candidates)),
-        *(F.avg(F.abs(error(index))).alias(f"absolute_{index}") for index in range(candidates)),
+        *(F.min(row.score).alias(f"low_{index}") for index, row in enumerate(rows)),
+        *(F.max(row.score).alias(f"high_{index}") for index, row in enumerate(rows)),
+        *(F.sum(adds(row)).alias(f"{name}_{index}") for index, row in enumerate(rows) for name, adds in adding),
     )
     found = sums.collect()
     points = _regression_points(
@@ -254,11 +234,10 @@ def _evaluate_regressions(scored: DataFrame, candidates: int) -> dict[tuple[str,
     )
     return {
         (row[PART], index): Evaluation(
-            metrics={
-                "rmse": sqrt(row[f"squared_{index}"]),
-                "mae": row[f"absolute_{index}"],
-                "r2": 1 - row[f"squared_{index}"] / row["variance"] if row["variance"] else nan,
-            },
+            metrics=compute_metrics(
+                "regression",
+                Totals(row["n"], {name: row[f"{name}_{index}"] for name, _ in adding}, variance=row["variance"]),
+            ),
             rows=row["n"],
             calibration=tuple(points[row[PART], index]),
         )

@@ -11,6 +11,8 @@ from taxiway.features import LABEL, feature_column
 from taxiway.parallel import meanwhile, side_by_side
 from taxiway.pipeline import FEATURES
 from taxiway.recipes import Recipe
+from taxiway.recipes.estimators import ESTIMATORS
+from taxiway.recipes.metrics import skill
 
 if TYPE_CHECKING:
     from pyspark.ml.base import Estimator
@@ -84,7 +86,7 @@ def audit(
     recipe : Recipe
     data : AuditData
     best : Estimator
-        The best candidate, unfitted.
+        The best candidate, unfitted; `coarse` makes its refits quick.
     score : Column
         Reads the score from a fitted candidate's output.
     parallel : int
@@ -105,7 +107,7 @@ def audit(
             feature=name,
             alone=alone[index].metrics[recipe.chosen_metric],
             without=without[index].metrics[recipe.chosen_metric],
-            flagged=_flagged(_skill(alone[index]), _skill(without[index]), _skill(reference)),
+            flagged=_flagged(*(skill(each.metrics) for each in (alone[index], without[index], reference))),
         )
         for index, name in enumerate(names)
     )
@@ -115,11 +117,6 @@ def _flagged(alone: float, without: float, full: float) -> bool:
     if full < _WORTH_ASKING:
         return False
     return alone >= _ALONE or (full - without) / full >= _CARRIED
-
-
-def _skill(evaluation: Evaluation) -> float:
-    metrics = evaluation.metrics
-    return 2 * metrics["roc_auc"] - 1 if "roc_auc" in metrics else metrics["r2"]
 
 
 def _alone(recipe: Recipe, data: AuditData) -> list[Evaluation]:
@@ -187,17 +184,25 @@ def _bin(column: str, cuts: Sequence[float]) -> Column:
     return F.coalesce(above, F.lit(-1))
 
 
-def _coarse(best: Estimator[Any]) -> Estimator[Any]:
-    """An estimator that stops sooner: an audit is read for its second digit."""
-    at_most = {"maxIter": 20} if best.hasParam("tol") else {"maxIter": 3, "numTrees": 10}
-    params = {
-        best.getParam(name): min(best.getOrDefault(name), value)
-        for name, value in at_most.items()
-        if best.hasParam(name)
-    }
-    if best.hasParam("tol"):
-        params[best.getParam("tol")] = max(best.getOrDefault("tol"), 1e-3)
-    return best.copy(params)
+def coarse(name: str, best: Estimator[Any]) -> Estimator[Any]:
+    """An estimator that stops sooner: an audit is read for its second digit.
+
+    Parameters
+    ----------
+    name : str
+        As the recipe names it.
+    best : Estimator
+        Unfitted.
+    """
+    kind = ESTIMATORS[name]
+    bounds = [(kind.audit_at_most, min), (kind.audit_at_least, max)]
+    return best.copy(
+        {
+            best.getParam(name): bound(best.getOrDefault(name), value)
+            for values, bound in bounds
+            for name, value in values.items()
+        }
+    )
 
 
 def _without(
@@ -206,7 +211,6 @@ def _without(
     """Evaluations of the refits, by feature; the last one has all features."""
     from pyspark.sql import functions as F
 
-    best = _coarse(best)
     everything = range(len(data.slots))
     kept = [[slot for slot in everything if data.slots[slot][0] != name] for name in recipe.inputs]
     slices = [*kept, [*everything]]

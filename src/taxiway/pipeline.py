@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from taxiway.errors import RecipeError, UsageError, did_you_mean
 from taxiway.features import LABEL, feature_column, feature_statement
 from taxiway.recipes import CompiledRecipe, Recipe
-from taxiway.recipes.recipe import ESTIMATORS as KINDS
+from taxiway.recipes.estimators import ESTIMATORS
+from taxiway.recipes.metrics import Task
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel
@@ -30,7 +31,7 @@ def preparation_stages(recipe: CompiledRecipe, estimator: str) -> list[Estimator
     ----------
     recipe : CompiledRecipe
     estimator : str
-        A name of `taxiway.recipes.recipe.ESTIMATORS`, which tells how it is shown categories.
+        A name of `taxiway.recipes.estimators.ESTIMATORS`, which tells how it is shown categories.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def preparation_stages(recipe: CompiledRecipe, estimator: str) -> list[Estimator
         )
     # The assembler keeps what the indexer says of its columns: that they are categories, and how many.
     shown = indexed
-    if categorical and KINDS[estimator].categories == "one-hot":
+    if categorical and ESTIMATORS[estimator].categories == "one-hot":
         shown = [f"{name}_onehot" for name in categorical]
         # 'keep' at both encoders: (keep, dropLast) is also the pair that other runtimes can follow.
         stages.append(OneHotEncoder(inputCols=indexed, outputCols=shown, handleInvalid="keep", dropLast=True))
@@ -127,13 +128,14 @@ def keep_frequent(fitted: Sequence[Transformer], most: int) -> list[Transformer]
     return kept
 
 
-def build_estimator(name: str, params: Mapping[str, Any], seed: int) -> Estimator[Any]:
+def build_estimator(name: str, task: Task, params: Mapping[str, Any], seed: int = 0) -> Estimator[Any]:
     """Make an unfitted Spark ML estimator.
 
     Parameters
     ----------
     name : str
-        A key of `ESTIMATORS`.
+        As recipes name it: ``logistic_regression``.
+    task : {'classification', 'regression'}
     params : mapping of str to object
         Hyper-parameters under Spark's names.
     seed : int
@@ -142,14 +144,17 @@ def build_estimator(name: str, params: Mapping[str, Any], seed: int) -> Estimato
     Raises
     ------
     RecipeError
-        Unknown estimator.
+        Unknown estimator, or one that cannot do the task.
     UsageError
         Unknown hyper-parameter, or a value that the estimator does not take.
     """
-    if name not in ESTIMATORS:
+    kind = ESTIMATORS.get(name)
+    if kind is None:
         raise RecipeError(f"There is no estimator '{name}'", did_you_mean(name, ESTIMATORS))
-    module, class_name = ESTIMATORS[name]
-    estimator_class = getattr(import_module(module), class_name)
+    if task not in kind.spark:
+        raise RecipeError(f"{name} does no {task}", f"It does {' and '.join(kind.tasks)}")
+    module, _, class_name = kind.spark[task].estimator.partition(".")
+    estimator_class = getattr(import_module(f"pyspark.ml.{module}"), class_name)
     estimator: Estimator[Any] = estimator_class(featuresCol=FEATURES, labelCol=LABEL, predictionCol=PREDICTION)
     known = {param.name for param in estimator.params}
     for key, value in params.items():
@@ -177,14 +182,3 @@ def assemble(stages: Sequence[Transformer]) -> PipelineModel:
     from pyspark.ml import PipelineModel
 
     return PipelineModel(list(stages))
-
-
-# Name -> module and class, imported on use.
-ESTIMATORS: Mapping[str, tuple[str, str]] = {
-    "logistic_regression": ("pyspark.ml.classification", "LogisticRegression"),
-    "gradient_boosted_trees": ("pyspark.ml.classification", "GBTClassifier"),
-    "random_forest": ("pyspark.ml.classification", "RandomForestClassifier"),
-    "linear_regression": ("pyspark.ml.regression", "LinearRegression"),
-    "gradient_boosted_trees_regression": ("pyspark.ml.regression", "GBTRegressor"),
-    "random_forest_regression": ("pyspark.ml.regression", "RandomForestRegressor"),
-}

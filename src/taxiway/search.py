@@ -12,7 +12,7 @@ from taxiway.errors import UsageError, did_you_mean
 from taxiway.evaluation import HOLDOUT, Evaluation
 from taxiway.parallel import side_by_side
 from taxiway.recipes import Estimator, Range, Recipe
-from taxiway.recipes.recipe import ESTIMATORS
+from taxiway.recipes.metrics import Task
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,7 @@ class Candidate:
     ----------
     estimator : str
         As the recipe names it.
-    spark_estimator : str
-        The key of `taxiway.pipeline.ESTIMATORS`.
+    task : {'classification', 'regression'}
     params : mapping of str to object
         Under Spark's names.
     model : object, optional
@@ -36,7 +35,7 @@ class Candidate:
     """
 
     estimator: str
-    spark_estimator: str
+    task: Task
     params: Mapping[str, Any]
     model: Any = None
     parts: Mapping[str, Evaluation] = field(default_factory=dict)
@@ -183,9 +182,7 @@ class Search:
         return candidate.parts[HOLDOUT].metrics[self.recipe.chosen_metric]
 
     def _candidate(self, point: Mapping[str, Any]) -> Candidate:
-        both = len(ESTIMATORS[self.estimator.name].tasks) > 1
-        suffix = "_regression" if self.recipe.task == "regression" and both else ""
-        return Candidate(self.estimator.name, f"{self.estimator.name}{suffix}", {**self.estimator.fixed, **point})
+        return Candidate(self.estimator.name, self.recipe.task, {**self.estimator.fixed, **point})
 
     def _ask_optuna(
         self, fit: Callable[[Sequence[Candidate]], list[Candidate]], rate: Rate, parallel: int

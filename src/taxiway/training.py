@@ -15,7 +15,7 @@ from taxiway.errors import TaxiwayError, UsageError
 from taxiway.evaluation import HOLDOUT, PART, SCORES, TRAIN, Evaluation, evaluate
 from taxiway.features import LABEL
 from taxiway.java_faults import in_our_words
-from taxiway.leakage import AuditData, FeatureAudit, audit, with_score
+from taxiway.leakage import AuditData, FeatureAudit, audit, coarse, with_score
 from taxiway.parallel import meanwhile, side_by_side
 from taxiway.pipeline import MOST_CATEGORIES, build_estimator, score_column
 from taxiway.preparation import Split, Table, split_months
@@ -265,7 +265,7 @@ class _Job:
     def _fit_one(self, candidate: Candidate, vectors: DataFrame) -> Any:
         from pyspark.errors import IllegalArgumentException
 
-        estimator = build_estimator(candidate.spark_estimator, candidate.params, self.seed)
+        estimator = build_estimator(candidate.estimator, candidate.task, candidate.params, self.seed)
         try:
             return estimator.fit(vectors)
         except IllegalArgumentException as error:
@@ -275,7 +275,7 @@ class _Job:
 
     def _audit(self, table: Table, best: Candidate) -> tuple[FeatureAudit, ...]:
         data = AuditData(table.columns, {**table.vectors, TRAIN: table.fitting}, table.slots, table.rows)
-        unfitted = build_estimator(best.spark_estimator, best.params, self.seed)
+        unfitted = coarse(best.estimator, build_estimator(best.estimator, best.task, best.params, self.seed))
         with self._step("Auditing for leakage"):
             return audit(self.recipe, data, unfitted, score_column(self.recipe))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from taxiway.errors import RecipeError, Refused
+from taxiway.recipes.estimators import ESTIMATORS
 from taxiway.recipes.sql import check_selection
 
 MLMODEL = "MLmodel"
@@ -34,10 +35,8 @@ _SQL_STAGE = "feature.SQLTransformer"
 _STAGES = frozenset(
     {
         *("PipelineModel", _SQL_STAGE, "feature.ImputerModel", "feature.StringIndexerModel"),
-        *("feature.OneHotEncoderModel", "feature.VectorAssembler", "classification.LogisticRegressionModel"),
-        *("classification.GBTClassificationModel", "classification.RandomForestClassificationModel"),
-        *("regression.LinearRegressionModel", "regression.GBTRegressionModel"),
-        "regression.RandomForestRegressionModel",
+        *("feature.OneHotEncoderModel", "feature.VectorAssembler"),
+        *(classes.model for kind in ESTIMATORS.values() for classes in kind.spark.values()),
     }
 )
 _SPARK_FLAVOR: Mapping[str, tuple[Any, ...]] = {

@@ -38,7 +38,7 @@ def best_of(spark: SparkSession, real_trips: Path, tmp_path: Path) -> Best:
         table = Table.prepare(spark, compiled, split, fetch([*split.train, *split.holdout], settings), estimator)
 
         def fit(candidate: Candidate) -> Candidate:
-            unfitted = build_estimator(candidate.spark_estimator, candidate.params, seed=0)
+            unfitted = build_estimator(candidate.estimator, candidate.task, candidate.params)
             return candidate.fitted(unfitted.fit(table.fitting), 0.0, 0.0)
 
         search = Search.plan(compiled.recipe, estimator, None, None, seed=0).with_bins(table.categories)

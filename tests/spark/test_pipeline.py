@@ -13,10 +13,11 @@ import pytest
 from made_trips import write_month
 from taxiway.errors import RecipeError, UsageError
 from taxiway.evaluation import TRAIN
-from taxiway.pipeline import ESTIMATORS, assemble, build_estimator, slot_names
+from taxiway.pipeline import assemble, build_estimator, slot_names
 from taxiway.preparation import Table, split_months
 from taxiway.recipes import RECIPES, compile_recipe
-from taxiway.recipes.recipe import ESTIMATORS as DECLARED
+from taxiway.recipes.estimators import ESTIMATORS
+from taxiway.recipes.metrics import Task
 from taxiway.settings import load_settings
 from taxiway.trips.source import fetch
 
@@ -49,7 +50,7 @@ def fit(_shared_spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -
         split = split_months(compiled.recipe, "yellow:2018-01..2018-02", "yellow:2018-03")
         name = compiled.recipe.estimators[0].name
         table = Table.prepare(_shared_spark, compiled, split, fetch([*split.train, *split.holdout], settings), name)
-        estimator = build_estimator(name, {"regParam": 0.01, "maxIter": 20}, seed=0)
+        estimator = build_estimator(name, compiled.recipe.task, {"regParam": 0.01, "maxIter": 20})
         return assemble([*table.pipeline.stages, estimator.fit(table.vectors[TRAIN])]), table
 
     return fit_model
@@ -191,25 +192,23 @@ def test_the_other_recipes_answer_a_trip_of_nulls(spark: SparkSession, fit: Fit,
     assert math.isfinite(row["prediction"])
 
 
-def test_every_declared_estimator_has_a_class() -> None:
-    kinds = {"classification": "", "regression": "_regression"}
-    declared = {
-        f"{name}{'' if name == 'linear_regression' else kinds[task]}"
-        for name, kind in DECLARED.items()
-        for task in kind.tasks
-    }
-    assert declared == set(ESTIMATORS)
-
-
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_every_estimator_is_built(name: str) -> None:
-    assert build_estimator(name, {}, seed=3).getOrDefault("labelCol") == "label"
+@pytest.mark.parametrize(
+    ("name", "task"), [(name, task) for name, kind in ESTIMATORS.items() for task in kind.tasks], ids=str
+)
+def test_every_estimator_is_built_for_each_of_its_tasks(name: str, task: Task) -> None:
+    estimator = build_estimator(name, task, {}, seed=3)
+    assert estimator.getOrDefault("labelCol") == "label"
+    assert type(estimator).__module__ == f"pyspark.ml.{task}"
+    for bounded in (*ESTIMATORS[name].audit_at_most, *ESTIMATORS[name].audit_at_least):
+        assert estimator.hasParam(bounded)
 
 
 def test_an_unknown_estimator_or_hyper_parameter_is_named_with_the_closest() -> None:
     with pytest.raises(RecipeError, match="Did you mean 'random_forest'"):
-        build_estimator("random_forrest", {}, seed=0)
+        build_estimator("random_forrest", "regression", {})
+    with pytest.raises(RecipeError, match=r"logistic_regression does no regression. It does classification"):
+        build_estimator("logistic_regression", "regression", {})
     with pytest.raises(UsageError, match=r"no hyper-parameter 'regParm'\. Did you mean 'regParam'"):
-        build_estimator("logistic_regression", {"regParm": 1}, seed=0)
+        build_estimator("logistic_regression", "classification", {"regParm": 1})
     with pytest.raises(UsageError, match="does not take regParam=much"):
-        build_estimator("logistic_regression", {"regParam": "much"}, seed=0)
+        build_estimator("logistic_regression", "classification", {"regParam": "much"})

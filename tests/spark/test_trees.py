@@ -19,7 +19,7 @@ from taxiway.preparation import Table, hide_some, split_months
 from taxiway.production import downloaded
 from taxiway.progress import Silent
 from taxiway.recipes import RECIPES, CompiledRecipe, Recipe, compile_recipe
-from taxiway.recipes.recipe import ESTIMATORS
+from taxiway.recipes.estimators import ESTIMATORS
 from taxiway.registry import promote, register
 from taxiway.scoring import score
 from taxiway.search import Candidate, Search
@@ -73,7 +73,7 @@ def fitted(recipe: Recipe, estimator: str, table: Table) -> PipelineModel:
     """One small candidate behind the stages of a table."""
 
     def fit(candidate: Candidate) -> Candidate:
-        unfitted = build_estimator(candidate.spark_estimator, candidate.params, seed=0)
+        unfitted = build_estimator(candidate.estimator, candidate.task, candidate.params)
         return candidate.fitted(unfitted.fit(table.fitting), 0.0, 0.0)
 
     search = Search.plan(recipe, estimator, SMALL[estimator], None, seed=0).with_bins(table.categories)
@@ -286,7 +286,7 @@ def test_a_recipe_of_one_feature_is_audited_too(prepare: Prepare, estimator: str
     table = prepare(recipe, estimator)
     data = AuditData(table.columns, {**table.vectors, TRAIN: table.fitting}, table.slots, table.rows)
     params = {name: values[0] for name, values in SMALL[estimator].items()}
-    (audited,) = audit(recipe, data, build_estimator(estimator, params, seed=0), score_column(recipe))
+    (audited,) = audit(recipe, data, build_estimator(estimator, recipe.task, params), score_column(recipe))
     assert audited.flagged
     assert audited.without == pytest.approx(0.5)
 

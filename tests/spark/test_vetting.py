@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from taxiway.errors import Refused
-from taxiway.pipeline import ESTIMATORS, FEATURES, assemble, build_estimator
+from taxiway.pipeline import FEATURES, assemble, build_estimator
 from taxiway.production import downloaded
+from taxiway.recipes.estimators import ESTIMATORS
+from taxiway.recipes.metrics import Task
 from taxiway.scoring import score
 from taxiway.vetting import vet_model
 
@@ -138,13 +140,15 @@ def test_anything_else_is_refused(files: Path, case: str) -> None:
     assert reason in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_every_estimator_of_recipes_is_accepted(spark: SparkSession, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "task"), [(name, task) for name, kind in ESTIMATORS.items() for task in kind.tasks], ids=str
+)
+def test_every_estimator_of_recipes_is_accepted(spark: SparkSession, tmp_path: Path, name: str, task: Task) -> None:
     from pyspark.ml.linalg import Vectors
 
     rows = [(float(label), Vectors.dense(label, number)) for number in range(10) for label in (0, 1)]
     columns = spark.createDataFrame(rows, ["label", FEATURES])
-    model = assemble([build_estimator(name, {}, 0).fit(columns)])
+    model = assemble([build_estimator(name, task, {}).fit(columns)])
     mlflow.spark.save_model(model, str(tmp_path / "model"), dfs_tmpdir=str(tmp_path / "spark"), pip_requirements=[])
     vet_model(tmp_path / "model", name)
 

@@ -48,7 +48,7 @@ def command(settings: Settings, recipe: str | None, as_json: bool) -> None:
 
 def document(compiled: CompiledRecipe) -> dict[str, Any]:
     """A recipe as JSON shows it."""
-    from taxiway.recipes.recipe import ESTIMATORS
+    from taxiway.recipes.estimators import ESTIMATORS
 
     recipe = compiled.recipe
     return {
@@ -80,7 +80,7 @@ def document(compiled: CompiledRecipe) -> dict[str, Any]:
 
 def _print_one(compiled: CompiledRecipe) -> None:
     from taxiway.cli.output import print_table, say
-    from taxiway.recipes.recipe import ESTIMATORS
+    from taxiway.recipes.estimators import ESTIMATORS
 
     recipe = compiled.recipe
     say(f"{recipe.name}: {recipe.description}", style="bold")

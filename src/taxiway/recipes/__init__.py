@@ -3,10 +3,9 @@
 from taxiway.recipes.builtin import RECIPES
 from taxiway.recipes.compiled import CompiledRecipe, CompiledRule, compile_recipe
 from taxiway.recipes.loading import load_recipe
-from taxiway.recipes.recipe import METRICS, Estimator, Range, Recipe, Rule
+from taxiway.recipes.recipe import Estimator, Range, Recipe, Rule
 
 __all__ = [
-    "METRICS",
     "RECIPES",
     "CompiledRecipe",
     "CompiledRule",

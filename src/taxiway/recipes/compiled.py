@@ -11,7 +11,9 @@ from sqlglot import exp
 from taxiway.errors import RecipeError, TaxiwayError, did_you_mean
 from taxiway.names import unusable
 from taxiway.recipes import sql
-from taxiway.recipes.recipe import ESTIMATORS, METRICS, PROVENANCE, Recipe
+from taxiway.recipes.estimators import ESTIMATORS
+from taxiway.recipes.metrics import METRICS
+from taxiway.recipes.recipe import PROVENANCE, Recipe
 from taxiway.trips.schema import Layout
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
 
+from taxiway.recipes.metrics import METRICS, Task
 from taxiway.trips.schema import LAYOUTS, Layout
 
 COLOUR = "colour"
@@ -14,52 +14,7 @@ MONTH = "month"
 PROVENANCE: Mapping[str, str] = MappingProxyType({COLOUR: "string", MONTH: "string"})
 """Columns that say which month's file a row came from; rules may read them, features may not."""
 
-Task = Literal["classification", "regression"]
 Value = float | int | str | bool
-Categories = Literal["one-hot", "indexed"]
-"""How an estimator is shown categories: a slot of zeros and ones for each, or one slot with the category's number."""
-
-# Metric -> whether more of it is better.
-METRICS: Mapping[Task, Mapping[str, bool]] = MappingProxyType(
-    {
-        "classification": {
-            "roc_auc": True,
-            "pr_auc": True,
-            "log_loss": False,
-            "brier": False,
-            "calibration_error": False,
-        },
-        "regression": {"rmse": False, "mae": False, "r2": True},
-    }
-)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What is so of an estimator whatever the recipe.
-
-    Parameters
-    ----------
-    tasks : tuple of {'classification', 'regression'}
-        What it can do.
-    categories : {'one-hot', 'indexed'}
-        A linear estimator learns a weight for each slot, so each category needs one. A tree asks *which of these
-        categories?*, all in one question; of one-hot slots it would need a level for each category.
-    """
-
-    tasks: tuple[Task, ...]
-    categories: Categories
-
-
-# `taxiway.pipeline` knows the classes.
-ESTIMATORS: Mapping[str, Kind] = MappingProxyType(
-    {
-        "logistic_regression": Kind(("classification",), "one-hot"),
-        "linear_regression": Kind(("regression",), "one-hot"),
-        "gradient_boosted_trees": Kind(("classification", "regression"), "indexed"),
-        "random_forest": Kind(("classification", "regression"), "indexed"),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -113,7 +68,7 @@ class Estimator:
     Parameters
     ----------
     name : str
-        A key of `ESTIMATORS`, ``logistic_regression`` for one.
+        A key of `taxiway.recipes.estimators.ESTIMATORS`, ``logistic_regression`` for one.
     fixed : mapping
         Parameters that every candidate shares, under Spark's names.
     sweep : mapping of str to tuple
@@ -190,9 +145,9 @@ class Recipe:
     @property
     def chosen_metric(self) -> str:
         """The metric that decides; ROC AUC or RMSE unless the recipe says otherwise."""
-        return self.metric or ("roc_auc" if self.task == "classification" else "rmse")
+        return self.metric or next(iter(METRICS[self.task]))
 
     @property
     def higher_is_better(self) -> bool:
         """Whether more of the chosen metric is better."""
-        return METRICS[self.task][self.chosen_metric]
+        return METRICS[self.task][self.chosen_metric].higher_is_better

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from taxiway import run_tags
 from taxiway.errors import NotFound, UsageError, did_you_mean
 from taxiway.names import begins_with, equals, quote
 from taxiway.open_runs import FINISHED
@@ -131,7 +132,7 @@ def compare(
     client = connect(settings or load_settings())
     experiment = find_experiment(client, recipe_name)
     newest_first = ("attributes.start_time DESC",)
-    sweeps = list(search_runs(client, [experiment], equals("tags.`taxiway.kind`", "sweep"), newest_first))
+    sweeps = list(search_runs(client, [experiment], equals(f"tags.`{run_tags.KIND}`", "sweep"), newest_first))
     parent = _choose_sweep(client, sweeps, run, recipe_name)
     parents = sweeps if all_sweeps else [parent]
     children = [child for one in parents for child in _candidates(client, experiment, one.info.run_id)]
@@ -264,18 +265,18 @@ def _candidates(client: MlflowClient, experiment: str, sweep_id: str) -> Iterabl
 
 def _compare(recipe_name: str, parent: Run, children: Sequence[Run], all_sweeps: bool) -> Comparison:
     tags = parent.data.tags
-    metric = tags.get("taxiway.metric", "")
-    higher = tags.get("taxiway.direction", "max") == "max"
+    metric = tags.get(run_tags.METRIC, "")
+    higher = tags.get(run_tags.DIRECTION, "max") == "max"
     comparable = [child for child in children if child.info.status == FINISHED and _same_test(child, parent)]
     ranked = sorted(comparable, key=lambda child: _rank(child, metric, higher))
     # Of equals the training itself has chosen one.
-    best_id = "" if all_sweeps else tags.get("taxiway.best_run_id", "")
+    best_id = "" if all_sweeps else tags.get(run_tags.BEST_RUN_ID, "")
     if best_id not in {child.info.run_id for child in comparable}:
         usable = [child for child in ranked if _value(child, metric) is not None]
         best_id = usable[0].info.run_id if usable else ""
     rows = [_row(child, best_id) for child in sorted(children, key=lambda child: _rank(child, metric, higher))]
     rows.sort(key=lambda row: not row.best)
-    names = [run.data.tags.get("taxiway.hyperparameters", "") for run in (parent, *children)]
+    names = [run.data.tags.get(run_tags.HYPERPARAMETERS, "") for run in (parent, *children)]
     hyperparameters = dict.fromkeys(name for text in names for name in text.split(",") if name)
     return Comparison(
         recipe=recipe_name,
@@ -287,21 +288,18 @@ def _compare(recipe_name: str, parent: Run, children: Sequence[Run], all_sweeps:
         hyperparameters=tuple(hyperparameters),
         rows=tuple(rows),
         status=parent.info.status,
-        synthetic=tags.get("taxiway.synthetic") == "true",
+        synthetic=run_tags.is_synthetic(tags),
     )
 
 
 def _same_test(child: Run, parent: Run) -> bool:
     """Whether a candidate was judged as those of a sweep are: same months, same metric."""
     months = parent.data.params.get("holdout")
-    metric = parent.data.tags.get("taxiway.metric")
-    return (
-        child.data.params.get("holdout", months) == months and child.data.tags.get("taxiway.metric", metric) == metric
-    )
+    metric = parent.data.tags.get(run_tags.METRIC)
+    return child.data.params.get("holdout", months) == months and child.data.tags.get(run_tags.METRIC, metric) == metric
 
 
 def _row(run: Run, best_id: str) -> ComparedRun:
-    flagged = run.data.tags.get("taxiway.leakage", "")
     return ComparedRun(
         run_id=run.info.run_id,
         name=run.info.run_name or "",
@@ -310,7 +308,7 @@ def _row(run: Run, best_id: str) -> ComparedRun:
         status=run.info.status,
         best=run.info.run_id == best_id,
         sweep_id=run.data.tags.get(_PARENT, ""),
-        leakage=tuple(name for name in flagged.split(",") if name),
+        leakage=run_tags.flagged_features(run.data.tags),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from taxiway import run_tags
 from taxiway.comparison import Comparison, compare, find_experiment, find_run
 from taxiway.deletion import Deletion, delete, plan_deletion
 from taxiway.errors import BadData, NotFound, Refused, UsageError, did_you_mean
@@ -60,7 +61,6 @@ __all__ = [
 MODEL = "model"
 READY = "READY"
 _WAIT = 60
-_COPIED_TAGS = ("taxiway.recipe", "taxiway.metric", "taxiway.direction", "taxiway.leakage", "taxiway.synthetic")
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def _choose_run(client: MlflowClient, recipe_name: str, settings: Settings, run_
     if run_id is None:
         return client.get_run(_best_of(compare(recipe_name, settings)))
     run = find_run(client, experiment, recipe_name, run_id)
-    if run.data.tags.get("taxiway.kind") == "sweep":
+    if run.data.tags.get(run_tags.KIND) == "sweep":
         run = client.get_run(_best_of(compare(recipe_name, settings, run=run_id)))
     if run.info.status != FINISHED:
         raise Refused(f"Run '{run_id}' is {run.info.status}, not finished", "Register a run that finished")
@@ -305,7 +305,7 @@ def _create_version(
     client: MlflowClient, name: str, run: Run, logged: LoggedModel, description: str, tags: Mapping[str, str]
 ) -> int:
     is_new = _ensure_model(client, name)
-    copied = {key: run.data.tags[key] for key in _COPIED_TAGS if key in run.data.tags}
+    copied = {key: run.data.tags[key] for key in run_tags.OF_A_VERSION if key in run.data.tags}
     try:
         made = client.create_model_version(
             name,
@@ -333,7 +333,7 @@ def _ensure_model(client: MlflowClient, name: str) -> bool:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name, tags={"taxiway.recipe": name})
+        client.create_registered_model(name, tags={run_tags.RECIPE: name})
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
             raise

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taxiway import run_tags
 from taxiway.errors import MachineError, Refused, TaxiwayError, Unreachable
 from taxiway.names import equals, folder_name
 from taxiway.reach import check_database, check_server, is_server, question_server, without_credentials
@@ -221,11 +222,11 @@ def close_abandoned_runs(client: MlflowClient, experiment_id: str) -> tuple[str,
         Ids of the runs that were closed.
     """
     host = socket.gethostname()
-    mine = f"{equals('attributes.status', 'RUNNING')} AND {equals('tags.`taxiway.host`', host)}"
+    mine = f"{equals('attributes.status', 'RUNNING')} AND {equals(f'tags.`{run_tags.HOST}`', host)}"
     closed = []
     for run in search_runs(client, [experiment_id], mine):
-        pid = run.data.tags.get("taxiway.pid", "")
-        if run.info.status != "RUNNING" or run.data.tags.get("taxiway.host") != host:
+        pid = run.data.tags.get(run_tags.PID, "")
+        if run.info.status != "RUNNING" or run.data.tags.get(run_tags.HOST) != host:
             continue
         if pid.isdigit() and not is_alive(int(pid), run.info.start_time / 1000):
             client.set_terminated(run.info.run_id, "KILLED")

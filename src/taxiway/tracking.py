@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taxiway import __version__
+from taxiway import __version__, run_tags
 from taxiway.evaluation import HOLDOUT, TRAIN
 from taxiway.leakage import FeatureAudit
 from taxiway.open_runs import open_run
@@ -104,19 +104,19 @@ class Sweep:
             "seed": str(seed),
         }
         tags = {
-            "taxiway.recipe": recipe.name,
-            "taxiway.metric": f"{HOLDOUT}_{recipe.chosen_metric}",
-            "taxiway.direction": "max" if recipe.higher_is_better else "min",
-            "taxiway.hyperparameters": ",".join(search.searched),
+            run_tags.RECIPE: recipe.name,
+            run_tags.METRIC: f"{HOLDOUT}_{recipe.chosen_metric}",
+            run_tags.DIRECTION: "max" if recipe.higher_is_better else "min",
+            run_tags.HYPERPARAMETERS: ",".join(search.searched),
             **_identity_tags(compiled),
         }
         if any(item.synthetic for item in files):
-            tags["taxiway.synthetic"] = "true"
+            tags[run_tags.SYNTHETIC] = "true"
         datasets = [
             _dataset_input(part, months, files, rows[part])
             for part, months in ((TRAIN, split.train), (HOLDOUT, split.holdout))
         ]
-        parent_tags = {**tags, "taxiway.kind": "sweep", "mlflow.note.content": recipe.description}
+        parent_tags = {**tags, run_tags.KIND: "sweep", "mlflow.note.content": recipe.description}
         name = f"{recipe.name} sweep {time.strftime('%Y-%m-%d %H:%M')}"
         with open_run(client, experiment, tags=parent_tags, run_name=name) as run_id:
             client.log_inputs(run_id, datasets)
@@ -141,7 +141,7 @@ class Sweep:
         """
         task = "Recording runs"
         progress.begin(task, len(candidates))
-        tags = {**self.shared_tags, "taxiway.kind": "candidate", "mlflow.parentRunId": self.run_id}
+        tags = {**self.shared_tags, run_tags.KIND: "candidate", "mlflow.parentRunId": self.run_id}
         sample = _InputExample.of(self.compiled, example)
 
         def record_one(candidate: Candidate) -> str:
@@ -168,10 +168,10 @@ class Sweep:
         from taxiway.comparison import compare, log_comparison
 
         _log(self.client, self.run_id, {}, best.metrics)
-        self.client.set_tag(self.run_id, "taxiway.best_run_id", run_ids[0])
+        self.client.set_tag(self.run_id, run_tags.BEST_RUN_ID, run_ids[0])
         if flagged := ",".join(item.feature for item in leakage if item.flagged):
             for run_id in (self.run_id, *run_ids):
-                self.client.set_tag(run_id, "taxiway.leakage", flagged)
+                self.client.set_tag(run_id, run_tags.LEAKAGE, flagged)
         document = json.dumps([asdict(item) for item in leakage], indent=2)
         for run_id in (self.run_id, run_ids[0]):
             self.client.log_text(run_id, document, "leakage.json")
@@ -188,7 +188,7 @@ class Sweep:
     ) -> str:
         # Before what MLflow would begin to wait for: drawing and saving take seconds, in which it may have gone.
         watch.await_server()
-        name = _run_name(candidate, self.shared_tags["taxiway.hyperparameters"])
+        name = _run_name(candidate, self.shared_tags[run_tags.HYPERPARAMETERS])
         begun = int(candidate.started * 1000)
         with open_run(self.client, self.experiment_id, tags=dict(tags), run_name=name, start_time=begun) as run_id:
             params = {**self.shared_params, **{name: str(value) for name, value in candidate.named_params.items()}}
@@ -310,13 +310,13 @@ def _identity_tags(compiled: CompiledRecipe) -> dict[str, str]:
 
     document = json.dumps(write_document(compiled), sort_keys=True, default=str)
     tags = {
-        "taxiway.version": __version__,
-        "taxiway.recipe_digest": hashlib.sha256(document.encode()).hexdigest()[:16],
-        "taxiway.spark_version": pyspark.__version__,
-        "taxiway.mlflow_version": mlflow.__version__,
-        "taxiway.python_version": platform.python_version(),
-        "taxiway.host": socket.gethostname(),
-        "taxiway.pid": str(os.getpid()),
+        run_tags.VERSION: __version__,
+        run_tags.RECIPE_DIGEST: hashlib.sha256(document.encode()).hexdigest()[:16],
+        run_tags.SPARK_VERSION: pyspark.__version__,
+        run_tags.MLFLOW_VERSION: mlflow.__version__,
+        run_tags.PYTHON_VERSION: platform.python_version(),
+        run_tags.HOST: socket.gethostname(),
+        run_tags.PID: str(os.getpid()),
         "mlflow.source.name": "taxiway",
         "mlflow.source.type": "LOCAL",
     }

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from taxiway import run_tags
 from taxiway.errors import NotFound, UsageError, did_you_mean
 from taxiway.names import check_name, equals, impossible, quote, shown
 from taxiway.settings import Settings, load_settings
@@ -97,12 +98,12 @@ class Version:
     @property
     def flagged(self) -> tuple[str, ...]:
         """Features that the leakage audit flagged."""
-        return tuple(name for name in self.tags.get("taxiway.leakage", "").split(",") if name)
+        return run_tags.flagged_features(self.tags)
 
     @property
     def synthetic(self) -> bool:
         """Whether it was trained on made-up trips."""
-        return self.tags.get("taxiway.synthetic") == "true"
+        return run_tags.is_synthetic(self.tags)
 
 
 def parse_model(text: str) -> tuple[str, int | None]:
@@ -354,7 +355,7 @@ def _version(item: Any, run: Run | None, aliases: Mapping[str, int], stages: Map
         aliases=tuple(sorted(alias for alias, owner in aliases.items() if owner == number)),
         run_id=item.run_id or "",
         metrics=MappingProxyType(dict(run.data.metrics) if run else {}),
-        metric=tags.get("taxiway.metric", ""),
+        metric=tags.get(run_tags.METRIC, ""),
         description=item.description or "",
         tags=MappingProxyType(tags),
         created=datetime.fromtimestamp(item.creation_timestamp / 1000, UTC),

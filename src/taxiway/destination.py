@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
-from taxiway.errors import MachineError, NotFound, Refused, TaxiwayError, Unreachable, UsageError
-from taxiway.partitions import replacing
+from taxiway.errors import MachineError, NotFound, TaxiwayError, Unreachable, UsageError
+from taxiway.locks import hold_home_lock, output_lock
+from taxiway.partitions import busy, replacing
 from taxiway.proxies import spare_loopback
 from taxiway.scratch import private_folder
 from taxiway.settings import Settings
@@ -135,7 +136,8 @@ class BucketStaging:
 def _replacing_in_bucket(out: str, settings: Settings) -> Iterator[BucketStaging]:
     files = _client(out)
     mine = _STAGING + hashlib.sha256(f"{socket.gethostname()}:{settings.home}".encode()).hexdigest()[:8]
-    with _alone(out, settings):
+    # A bucket has no locks; those of one home at least keep out of each other's way.
+    with hold_home_lock(settings, output_lock(out), lambda: busy(out)):
         try:
             _remove_leftovers(files, out, mine)
             if on_cluster(settings):
@@ -147,28 +149,6 @@ def _replacing_in_bucket(out: str, settings: Settings) -> Iterator[BucketStaging
             # What an error leaves there, the next run removes.
             with suppress(TaxiwayError):
                 _remove_leftovers(files, out, mine)
-
-
-@contextmanager
-def _alone(out: str, settings: Settings) -> Iterator[None]:
-    """A bucket has no locks; those of one home at least keep out of each other's way."""
-    from filelock import FileLock, Timeout
-
-    folder = settings.home / "locks"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"out-{hashlib.sha256(out.encode()).hexdigest()[:16]}.lock", timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise Refused(
-            f"Another process is writing predictions to {out}", "Wait for it to end, or choose another place"
-        ) from None
-    except OSError as error:
-        raise MachineError(f"{folder} cannot be written: {error.strerror}", "Set TAXIWAY_HOME") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _remove_leftovers(files: Any, out: str, mine: str) -> None:

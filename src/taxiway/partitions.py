@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taxiway.errors import MachineError, Refused, UsageError
+from taxiway.locks import hold
 from taxiway.spark_paths import spark_path
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def replacing(out: Path) -> Iterator[Staging]:
     """
     made = _make_folder(out)
     try:
-        with _alone(out):
+        with hold(out / LOCK_FILE, 0, lambda: busy(out), lambda error: _unwritable(out, error)):
             try:
                 _put_right(out)
                 yield Staging(out, Path(tempfile.mkdtemp(prefix=_STAGING, dir=out)))
@@ -131,23 +132,11 @@ def _make_folder(out: Path) -> tuple[Path, ...]:
     return missing
 
 
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(out / LOCK_FILE, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise Refused(
-            f"Another process is writing predictions to {out}", "Wait for it to end, or choose another folder"
-        ) from None
-    except OSError as error:
-        raise _unwritable(out, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def busy(out: Path | str) -> Refused:
+    """The error for an output that another process writes to."""
+    return Refused(
+        f"Another process is writing predictions to {out}", "Wait for it to end, or choose another place with --out"
+    )
 
 
 def _unwritable(out: Path, error: OSError) -> MachineError:

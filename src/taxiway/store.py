@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxiway import run_tags
 from taxiway.errors import MachineError, Refused, TaxiwayError, Unreachable
+from taxiway.locks import REGISTRY, STORE, TRAINING, hold_home_lock
 from taxiway.names import equals, folder_name
 from taxiway.reach import check_database, check_server, is_server, question_server, without_credentials
 from taxiway.settings import Settings
@@ -38,8 +39,6 @@ _WHO = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING
 _LENT: dict[str, str] = {}
 DATABASE_FILE = "mlflow.db"
 _PAGE = 1000
-_REGISTRY_PATIENCE = PATIENCE
-_CREATION_PATIENCE = 120.0
 
 
 def connect(settings: Settings) -> MlflowClient:
@@ -188,8 +187,8 @@ def training_lock(settings: Settings) -> Iterator[None]:
     Refused
         Another process holds it; said at once, with its number and since when.
     """
-    sidecar = _lock_folder(settings) / "training.json"
-    with _lock(settings, "training", 0, lambda: _who_trains(sidecar)):
+    sidecar = TRAINING.file(settings).with_suffix(".json")
+    with hold_home_lock(settings, TRAINING, lambda: _who_trains(sidecar)):
         sidecar.write_text(json.dumps({"pid": os.getpid(), "since": time.time()}))
         try:
             yield
@@ -206,7 +205,7 @@ def registry_lock(settings: Settings) -> Iterator[None]:
     Refused
         It was not free within half a minute.
     """
-    with _lock(settings, "registry", _REGISTRY_PATIENCE, lambda: _who_registers(settings)):
+    with hold_home_lock(settings, REGISTRY, lambda: _who_registers(settings)):
         yield
 
 
@@ -325,7 +324,7 @@ def _make_embedded_store(settings: Settings) -> None:
         if check_embedded_store(settings):
             return
         busy = MachineError(f"{file} is being made by another process", "Wait for it to end and try again")
-        with _lock(settings, "store", _CREATION_PATIENCE, lambda: busy):
+        with hold_home_lock(settings, STORE, lambda: busy):
             if not file.exists():
                 _create_file(settings, file)
     except OSError as error:
@@ -355,33 +354,8 @@ def _create_file(settings: Settings, file: Path) -> None:
     partial.replace(file)
 
 
-@contextmanager
-def _lock(settings: Settings, name: str, patience: float, busy: Any) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    folder = _lock_folder(settings)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{name}.lock", timeout=patience)
-        lock.acquire()
-    except Timeout:
-        raise busy() from None
-    except OSError as error:
-        raise MachineError(
-            f"{settings.home} cannot be written: {error.strerror}", "Set TAXIWAY_HOME to a folder of your own"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _lock_folder(settings: Settings) -> Path:
-    return settings.home / "locks"
-
-
 def _who_registers(settings: Settings) -> Refused:
-    users = users_of(_lock_folder(settings) / "registry.lock")
+    users = users_of(REGISTRY.file(settings))
     who = f" ({users})" if users else ""
     return Refused(f"Another process{who} is changing the model registry", "Wait for it to end and try again")
 

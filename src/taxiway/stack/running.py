@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from taxiway.errors import MachineError, Refused, TaxiwayError, Unreachable
+from taxiway.locks import STACK, hold_home_lock
 from taxiway.progress import Progress, Silent
 from taxiway.settings import Settings
 from taxiway.stack.building import BuildLog
@@ -51,17 +52,10 @@ def changing(settings: Settings) -> Iterator[None]:
     MachineError
         The home cannot be written.
     """
-    from filelock import FileLock, Timeout
-
-    folder = settings.home / "locks"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "stack.lock", timeout=0):
-            yield
-    except Timeout:
-        raise Refused("Another command is changing the stack", "Wait for it to end and try again") from None
-    except PermissionError as error:
-        raise MachineError(f"{folder} cannot be written: {error.strerror}", "Set TAXIWAY_HOME") from error
+    with hold_home_lock(
+        settings, STACK, lambda: Refused("Another command is changing the stack", "Wait for it to end and try again")
+    ):
+        yield
 
 
 class Job:

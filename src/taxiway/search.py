@@ -61,13 +61,16 @@ class Candidate:
         return replace(self, model=model, started=started, seconds=seconds)
 
     def judged(self, parts: Mapping[str, Evaluation]) -> Candidate:
-        """The candidate with its evaluations."""
-        return replace(self, parts=parts)
+        """The candidate with further evaluations."""
+        return replace(self, parts={**self.parts, **parts})
 
 
 # Spark's name for how many values of a feature a tree tells apart, and how many it does unless told otherwise.
 _BINS = "maxBins"
 _SPARKS_BINS = 32
+
+# Optuna is asked for so many at once: as many on every machine, or the trials would differ.
+_BATCH = 4
 
 Fit = Callable[[Candidate], Candidate]
 Rate = Callable[[Sequence[Candidate]], list[Candidate]]
@@ -166,12 +169,12 @@ class Search:
         return tuple(self.estimator.space) if self.trials else tuple(dict.fromkeys(k for p in self.points for k in p))
 
     def run(self, fit: Fit, rate: Rate) -> list[Candidate]:
-        """Fit every candidate, side by side as far as that helps."""
+        """Fit every candidate, side by side as far as that helps; those that Optuna chose are rated too."""
         # One fit of a small table keeps one core busy; more threads than cores only add memory.
         parallel = min(self.size, max(1, os.cpu_count() or 1), 8)
         if not self.trials:
             return side_by_side(fit, [self._candidate(point) for point in self.points], parallel)
-        return self._ask_optuna(lambda batch: side_by_side(fit, batch, parallel), rate, parallel)
+        return self._ask_optuna(lambda batch: rate(side_by_side(fit, batch, parallel)))
 
     def ranked(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Best first by the recipe's metric on the holdout; equals stay in order."""
@@ -184,9 +187,7 @@ class Search:
     def _candidate(self, point: Mapping[str, Any]) -> Candidate:
         return Candidate(self.estimator.name, self.recipe.task, {**self.estimator.fixed, **point})
 
-    def _ask_optuna(
-        self, fit: Callable[[Sequence[Candidate]], list[Candidate]], rate: Rate, parallel: int
-    ) -> list[Candidate]:
+    def _ask_optuna(self, fit_and_rate: Callable[[Sequence[Candidate]], list[Candidate]]) -> list[Candidate]:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -196,14 +197,13 @@ class Search:
         )
         found: list[Candidate] = []
         while len(found) < self.trials:
-            # Batches of a fixed size keep the sequence, and so the result, the same in every run.
-            asked = [study.ask() for _ in range(min(parallel, self.trials - len(found)))]
+            asked = [study.ask() for _ in range(min(_BATCH, self.trials - len(found)))]
             spaces = self.estimator.space.items()
             points = [{name: _suggest(trial, name, space) for name, space in spaces} for trial in asked]
-            fitted = fit([self._candidate(point) for point in points])
-            for trial, candidate in zip(asked, rate(fitted), strict=True):
+            rated = fit_and_rate([self._candidate(point) for point in points])
+            for trial, candidate in zip(asked, rated, strict=True):
                 study.tell(trial, self._value(candidate))
-            found += fitted
+            found += rated
         return found
 
 

@@ -40,6 +40,7 @@ _OF_ONE_PROCESS = (
     "spark.local.dir",
     "spark.sql.shuffle.partitions",
 )
+_PIECES = 32  # of the files that one command reads, at least; 4 MB each, at least
 _MASTER_PATIENCE = 4.0
 _EXECUTOR_PATIENCE = 60.0
 """Seconds that a cluster has to start a first executor."""
@@ -121,6 +122,8 @@ def session_configuration(settings: Settings, rows: int | None = None, archive: 
         # Zone-less wall clocks stay as they are; instants (Azure Open Datasets) are read as UTC.
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": str(2 * (os.cpu_count() or 1)),
+        # Files are cut into the same pieces on any number of cores: approximate medians depend on them.
+        "spark.sql.files.minPartitionNum": str(_PIECES),
         "spark.sql.warehouse.dir": spark_path(settings.home / "spark" / "warehouse"),
         # Where a file has sums of its pages, damage to one is told from a value.
         "spark.hadoop.parquet.page.verify-checksum.enabled": "true",

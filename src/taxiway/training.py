@@ -211,7 +211,9 @@ class _Job:
         with opened as sweep:
             candidates = self._fit(table)
             with self._step("Evaluating candidates"):
-                candidates = judge(self.recipe, table, candidates)
+                # What Optuna was told is known already.
+                missing = [part for part in (TRAIN, HOLDOUT) if part not in candidates[0].parts]
+                candidates = judge(self.recipe, table, candidates, missing)
             candidates = self.search.ranked(candidates)
             # The audit mostly waits for Spark and the record for the disk: together they take half the time.
             with meanwhile(lambda: self._audit(table, candidates[0])) as auditing:
@@ -311,9 +313,7 @@ def _connect_both(settings: Settings, progress: Progress, rows: int) -> tuple[An
     return client, spark
 
 
-def judge(
-    recipe: Recipe, table: Table, candidates: Sequence[Candidate], parts: Sequence[str] = (TRAIN, HOLDOUT)
-) -> list[Candidate]:
+def judge(recipe: Recipe, table: Table, candidates: Sequence[Candidate], parts: Sequence[str]) -> list[Candidate]:
     """Evaluate all fitted candidates on parts of the data: one pass over each part, side by side."""
     from pyspark.sql import functions as F
 

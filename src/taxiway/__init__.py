@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from taxiway.sharing import output_location
     from taxiway.spark import spark_session
     from taxiway.training import train
+    from taxiway.trips.checking import read_trips
     from taxiway.trips.months import describe_months
-    from taxiway.trips.reading import read_trips
     from taxiway.trips.schema import Column, Layout
     from taxiway.trips.source import fetch
     from taxiway.trips.synthetic import synthesize
@@ -61,7 +61,7 @@ _HOMES = {
     "plan_deletion": "taxiway.deletion",
     "preparation_stages": "taxiway.pipeline",
     "promote": "taxiway.registry",
-    "read_trips": "taxiway.trips.reading",
+    "read_trips": "taxiway.trips.checking",
     "register": "taxiway.registry",
     "score": "taxiway.scoring",
     "spark_session": "taxiway.spark",

@@ -11,12 +11,11 @@ from taxiway.destination import open_destination
 from taxiway.java_faults import in_our_words
 from taxiway.progress import Progress, Silent
 from taxiway.recipes import Recipe, load_recipe
-from taxiway.recipes.recipe import COLOUR, MONTH
 from taxiway.settings import Settings, load_settings
 from taxiway.trips.checking import check_trips
 from taxiway.trips.months import Month, parse_months
 from taxiway.trips.quality import BROKEN_RULE, MonthSummary, broken_in_training, summarize, warn_of_rejections
-from taxiway.trips.reading import layout_of
+from taxiway.trips.schema import COLOUR, MONTH, layout_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

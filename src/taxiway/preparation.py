@@ -22,12 +22,11 @@ from taxiway.pipeline import (
     slot_names,
 )
 from taxiway.recipes import CompiledRecipe, Recipe
-from taxiway.recipes.recipe import COLOUR, MONTH
 from taxiway.trips.checking import check_trips
 from taxiway.trips.findings import total
 from taxiway.trips.months import Month, describe_months, parse_months
 from taxiway.trips.quality import BROKEN_RULE, broken_in_training, warn_of_rejections
-from taxiway.trips.reading import layout_of
+from taxiway.trips.schema import COLOUR, MONTH, layout_of
 
 if TYPE_CHECKING:
     from pyspark.ml import PipelineModel

@@ -16,7 +16,6 @@ from taxiway.java_faults import in_our_words
 from taxiway.pipeline import PREDICTION, PROBABILITY, score_column
 from taxiway.production import Production, downloaded
 from taxiway.progress import Progress, Silent
-from taxiway.recipes.recipe import COLOUR, MONTH
 from taxiway.settings import Settings, load_settings
 from taxiway.sharing import check_shared
 from taxiway.spark_paths import spark_path
@@ -24,7 +23,7 @@ from taxiway.trips.checking import CheckedTrips, check_trips
 from taxiway.trips.findings import check_records, total
 from taxiway.trips.months import Month, describe_months, parse_months
 from taxiway.trips.quality import broken_at_scoring, broken_in_training, warn_of_rejections
-from taxiway.trips.reading import layout_of
+from taxiway.trips.schema import COLOUR, MONTH, layout_of
 from taxiway.trips.source import check_seen
 from taxiway.versions import Version, parse_model
 

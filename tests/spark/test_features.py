@@ -14,8 +14,8 @@ import independent
 from taxiway.features import LABEL, feature_column, feature_statement, label_value
 from taxiway.recipes import RECIPES, compile_recipe
 from taxiway.settings import load_settings
+from taxiway.trips.checking import read_trips
 from taxiway.trips.quality import BROKEN_RULE, broken_in_training
-from taxiway.trips.reading import read_trips
 from taxiway.trips.source import fetch
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 import independent
 from taxiway.recipes import RECIPES, CompiledRule, compile_recipe
 from taxiway.settings import load_settings
+from taxiway.trips.checking import read_trips
 from taxiway.trips.quality import MonthSummary, broken_at_scoring, broken_in_training, summarize
-from taxiway.trips.reading import read_trips
 from taxiway.trips.source import fetch
 
 if TYPE_CHECKING:

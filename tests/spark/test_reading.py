@@ -13,7 +13,7 @@ import pytest
 
 from taxiway.errors import BadData, UsageError
 from taxiway.settings import Settings, load_settings
-from taxiway.trips.reading import read_trips
+from taxiway.trips.checking import read_trips
 from taxiway.trips.schema import LAYOUTS, TRIP_COLUMNS, Column, Layout
 from taxiway.trips.source import fetch
 

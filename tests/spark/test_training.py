@@ -198,8 +198,8 @@ def test_the_model_takes_raw_columns_and_answers_as_evaluated(
     from pyspark.sql import functions as F
 
     from taxiway.recipes import load_recipe
+    from taxiway.trips.checking import read_trips
     from taxiway.trips.quality import broken_in_training
-    from taxiway.trips.reading import read_trips
     from taxiway.trips.source import fetch
 
     uri = f"runs:/{training.best_run_id}/model"

@@ -13,8 +13,8 @@ from taxiway.names import unusable
 from taxiway.recipes import sql
 from taxiway.recipes.estimators import ESTIMATORS
 from taxiway.recipes.metrics import METRICS
-from taxiway.recipes.recipe import PROVENANCE, Recipe
-from taxiway.trips.schema import Layout
+from taxiway.recipes.recipe import Recipe
+from taxiway.trips.schema import PROVENANCE, Layout
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from taxiway.recipes.metrics import METRICS, Task
 from taxiway.trips.schema import LAYOUTS, Layout
-
-COLOUR = "colour"
-MONTH = "month"
-PROVENANCE: Mapping[str, str] = MappingProxyType({COLOUR: "string", MONTH: "string"})
-"""Columns that say which month's file a row came from; rules may read them, features may not."""
 
 Value = float | int | str | bool
 

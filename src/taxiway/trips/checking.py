@@ -68,6 +68,40 @@ class CheckedTrips:
         return total([item for item in self.unreadable if item.month == month])
 
 
+def read_trips(
+    spark: SparkSession,
+    files: Sequence[MonthFiles],
+    layouts: Mapping[str, Layout] = LAYOUTS,
+    needed: Collection[str] = (),
+) -> DataFrame:
+    """Read months of trips.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    files : sequence of MonthFiles
+        What `taxiway.trips.source.fetch` returned.
+    layouts : mapping of str to Layout
+        The data sets known.
+    needed : collection of str, optional
+        Canonical columns of which a file must not have more than one value in a hundred that cannot be read.
+
+    Returns
+    -------
+    DataFrame
+        One row per trip record: the canonical columns of the layout, then ``colour`` and
+        ``month`` of the file it came from. What cannot be read as a column's type is null.
+
+    Raises
+    ------
+    UsageError
+        No months, or months of data sets whose columns differ.
+    BadData
+        As `check_trips`.
+    """
+    return check_trips(spark, files, layouts, needed).read()
+
+
 def check_trips(
     spark: SparkSession,
     files: Sequence[MonthFiles],

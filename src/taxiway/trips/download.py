@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from taxiway.errors import BadData, MachineError, NotFound, Unreachable
 from taxiway.progress import Progress
+from taxiway.trips.connecting import open_remote
 from taxiway.trips.months import Month
 from taxiway.trips.published import MonthFiles, describe, read_facts
 from taxiway.trips.remote import Broken, Missing, Remote, Stream
@@ -125,7 +126,7 @@ def download(wanted: Sequence[Wanted], location: str, progress: Progress, jobs: 
         The first thing that went wrong; the other downloads stop, and go on next time.
     """
     began = time.monotonic()
-    remote = Remote.at(location, PATIENCE)
+    remote = open_remote(location, PATIENCE)
     remote.check(max(1.0, PATIENCE - (time.monotonic() - began)))
     stop = threading.Event()
     meter = _Meter(progress, len(wanted))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 from taxiway.errors import NotFound, Unreachable
 from taxiway.parallel import side_by_side
+from taxiway.trips.connecting import open_remote
 from taxiway.trips.published import MonthFiles, combine, facts_of
-from taxiway.trips.remote import Broken, Missing, Remote
+from taxiway.trips.remote import Broken, Missing
 from taxiway.trips.store import StoreRemote
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def find_in_bucket(wanted: Sequence[Wanted], location: str, patience: float, job
         The store does not answer.
     """
     # Addresses of buckets are a store's.
-    remote = cast(StoreRemote, Remote.at(location, patience))
+    remote = cast(StoreRemote, open_remote(location, patience))
     remote.check(patience)
     return tuple(side_by_side(lambda item: _find(remote, item), wanted, jobs))
 

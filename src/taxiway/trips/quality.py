@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from taxiway.recipes import CompiledRule
-from taxiway.recipes.recipe import COLOUR, MONTH
+from taxiway.trips.schema import COLOUR, MONTH
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
+
+    from taxiway.recipes import CompiledRule
 
 BROKEN_RULE = "rejected_by"
 NEARLY_ALL = 0.9

@@ -10,11 +10,10 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taxiway.errors import UsageError, did_you_mean
-from taxiway.recipes.recipe import COLOUR, MONTH
+from taxiway.errors import UsageError
 from taxiway.spark_paths import spark_path
 from taxiway.trips.conversion import conversions, presence
-from taxiway.trips.schema import LAYOUTS, Column, Layout
+from taxiway.trips.schema import COLOUR, MONTH, Column, Layout, layout_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -27,58 +26,6 @@ FILE = "file"
 
 Ways = tuple[tuple[int, int], ...]
 """Position of a column, and by which of several conversions it is read."""
-
-
-def read_trips(
-    spark: SparkSession,
-    files: Sequence[MonthFiles],
-    layouts: Mapping[str, Layout] = LAYOUTS,
-    needed: Collection[str] = (),
-) -> DataFrame:
-    """Read months of trips.
-
-    Parameters
-    ----------
-    spark : SparkSession
-    files : sequence of MonthFiles
-        What `taxiway.trips.source.fetch` returned.
-    layouts : mapping of str to Layout
-        The data sets known.
-    needed : collection of str, optional
-        Canonical columns of which a file must not have more than one value in a hundred that cannot be read.
-
-    Returns
-    -------
-    DataFrame
-        One row per trip record: the canonical columns of the layout, then ``colour`` and
-        ``month`` of the file it came from. What cannot be read as a column's type is null.
-
-    Raises
-    ------
-    UsageError
-        No months, or months of data sets whose columns differ.
-    BadData
-        As `taxiway.trips.checking.check_trips`.
-    """
-    from taxiway.trips.checking import check_trips
-
-    return check_trips(spark, files, layouts, needed).read()
-
-
-def layout_of(colour: str, layouts: Mapping[str, Layout]) -> Layout:
-    """The layout of a colour.
-
-    Raises
-    ------
-    UsageError
-        Unknown colour, with the closest known one.
-    """
-    if colour not in layouts:
-        raise UsageError(
-            f"There are no '{colour}' trips",
-            f"{did_you_mean(colour, layouts)} Data of your own need their recipe: --recipe FILE",
-        )
-    return layouts[colour]
 
 
 def check_together(files: Sequence[MonthFiles], layouts: Mapping[str, Layout]) -> None:

@@ -13,11 +13,11 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from taxiway.errors import Unreachable, UsageError
+from taxiway.errors import Unreachable
 
 CONNECT_SECONDS = 4.0
 READ_SECONDS = 20.0
-_MARGIN = 0.9
+MARGIN = 0.9
 REMEDY = "Check the network and --trips-source; offline, use a folder of trips or taxiway synth"
 GONE = (403, 404, 410)
 
@@ -66,27 +66,6 @@ class Remote(ABC):
         self.location = location
         self.shown = shown(location)
 
-    @staticmethod
-    def at(location: str, timeout: float) -> Remote:
-        """Open a location, without asking whether it answers.
-
-        Raises
-        ------
-        UsageError
-            No part of fsspec reads such addresses, or the address is malformed.
-        Unreachable
-            What identifies us could not be found in time.
-        """
-        try:
-            return within(timeout * _MARGIN, lambda: _make(location))
-        except (ValueError, ImportError) as error:
-            raise UsageError(
-                f"Trips cannot be read from {shown(location)} ({first_line(error)})",
-                "Use tlc, azure, a folder, or an https://, s3:// or abfs:// address",
-            ) from error
-        except multiprocessing.TimeoutError as error:
-            raise silent(shown(location)) from error
-
     def check(self, timeout: float) -> str:
         """Ask for a sign of life; one line says what answered.
 
@@ -98,7 +77,7 @@ class Remote(ABC):
             The bucket, container or folder does not exist.
         """
         try:
-            return within(timeout * _MARGIN, self._ask)
+            return within(timeout * MARGIN, self._ask)
         except multiprocessing.TimeoutError as error:
             raise silent(self.shown) from error
         except (Broken, OSError) as error:
@@ -120,17 +99,6 @@ class Remote(ABC):
     @abstractmethod
     def _ask(self) -> str:
         """Ask for a sign of life."""
-
-
-def _make(location: str) -> Remote:
-    """Choose by the scheme; only the client that is needed is imported."""
-    if location.lower().startswith(("http://", "https://")):
-        from taxiway.trips.web import WebRemote
-
-        return WebRemote(location)
-    from taxiway.trips.store import StoreRemote
-
-    return StoreRemote(location)
 
 
 def shown(location: str) -> str:

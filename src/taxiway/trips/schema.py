@@ -13,10 +13,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from taxiway.errors import BadData, did_you_mean
+from taxiway.errors import BadData, UsageError, did_you_mean
 
 SYNTHETIC_KEY = "taxiway.synthetic"
 """Key of a Parquet file's metadata that marks synthetic trips; its value is the seed."""
+
+COLOUR = "colour"
+MONTH = "month"
+PROVENANCE: Mapping[str, str] = MappingProxyType({COLOUR: "string", MONTH: "string"})
+"""Columns that say which month's file a row came from; rules may read them, features may not."""
 
 
 @dataclass(frozen=True)
@@ -203,3 +208,19 @@ def _closest(column: Column, free: list[str]) -> str:
 
 def _key(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def layout_of(colour: str, layouts: Mapping[str, Layout]) -> Layout:
+    """The layout of a colour.
+
+    Raises
+    ------
+    UsageError
+        Unknown colour, with the closest known one.
+    """
+    if colour not in layouts:
+        raise UsageError(
+            f"There are no '{colour}' trips",
+            f"{did_you_mean(colour, layouts)} Data of your own need their recipe: --recipe FILE",
+        )
+    return layouts[colour]

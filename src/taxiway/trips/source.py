@@ -15,8 +15,7 @@ from taxiway.settings import Settings, load_settings
 from taxiway.sharing import S3_SCHEMES, is_seen, master, on_cluster
 from taxiway.trips.months import Month, parse_months
 from taxiway.trips.published import MonthFiles, NotWhole, describe
-from taxiway.trips.reading import layout_of
-from taxiway.trips.schema import LAYOUTS, Layout
+from taxiway.trips.schema import LAYOUTS, Layout, layout_of
 
 if TYPE_CHECKING:
     from taxiway.trips.download import Wanted
@@ -132,9 +131,9 @@ def check_source(settings: Settings, *, timeout: float = PATIENCE) -> str:
     if folder is not None:
         _check_folder(folder)
         return f"The folder {folder} is there"
-    from taxiway.trips.remote import Remote
+    from taxiway.trips.connecting import open_remote
 
-    remote = Remote.at(settings.source_location, timeout)
+    remote = open_remote(settings.source_location, timeout)
     return remote.check(timeout)
 
 

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from taxiway import notebook
     from taxiway.comparison import compare, draw_comparison
     from taxiway.deletion import delete, plan_deletion
+    from taxiway.downloads import load_model
     from taxiway.errors import TaxiwayError
     from taxiway.inspection import inspect
+    from taxiway.model_evaluation import evaluate_model
     from taxiway.pipeline import build_estimator, preparation_stages
     from taxiway.plots import draw_trips
+    from taxiway.predictions import load_pipeline
     from taxiway.preparation import compute_features, split_months
-    from taxiway.production import load_production
     from taxiway.recipes import Estimator, Range, Recipe, Rule, load_recipe
     from taxiway.registry import promote, register
     from taxiway.scoring import score
@@ -51,9 +53,11 @@ _HOMES = {
     "describe_months": "taxiway.trips.months",
     "draw_comparison": "taxiway.comparison",
     "draw_trips": "taxiway.plots",
+    "evaluate_model": "taxiway.model_evaluation",
     "fetch": "taxiway.trips.source",
     "inspect": "taxiway.inspection",
-    "load_production": "taxiway.production",
+    "load_model": "taxiway.downloads",
+    "load_pipeline": "taxiway.predictions",
     "load_recipe": "taxiway.recipes",
     "load_settings": "taxiway.settings",
     "models": "taxiway.versions",
@@ -87,9 +91,11 @@ __all__ = [
     "describe_months",
     "draw_comparison",
     "draw_trips",
+    "evaluate_model",
     "fetch",
     "inspect",
-    "load_production",
+    "load_model",
+    "load_pipeline",
     "load_recipe",
     "load_settings",
     "models",

@@ -36,7 +36,6 @@ from taxiway.versions import (
     numbers_in_use,
     parse_model,
     pick,
-    production_version,
     stages_allowed,
     versions_of,
 )
@@ -53,7 +52,6 @@ __all__ = [
     "delete",
     "models",
     "plan_deletion",
-    "production_version",
     "promote",
     "register",
 ]

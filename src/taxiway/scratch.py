@@ -11,9 +11,8 @@ from taxiway.errors import MachineError
 from taxiway.settings import Settings
 
 
-@contextmanager
-def private_folder(settings: Settings) -> Iterator[Path]:
-    """A folder under the home that only this user can read, for as long as the block runs.
+def private_parent(settings: Settings) -> Path:
+    """The folder under the home in which such folders are made.
 
     Raises
     ------
@@ -25,6 +24,19 @@ def private_folder(settings: Settings) -> Iterator[Path]:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MachineError(f"{parent} cannot be written: {error.strerror}", "Set TAXIWAY_HOME") from error
+    return parent
+
+
+@contextmanager
+def private_folder(settings: Settings) -> Iterator[Path]:
+    """A folder under the home that only this user can read, for as long as the block runs.
+
+    Raises
+    ------
+    MachineError
+        The home cannot be written.
+    """
+    parent = private_parent(settings)
     # What Spark, ended in the middle, still writes there must not hide why it ended.
     with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder)

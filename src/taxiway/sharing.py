@@ -182,7 +182,7 @@ def copying_on_this_machine() -> Iterator[None]:
             del program.__file__
 
 
-def load_model(folder: Path, settings: Settings) -> PipelineModel:
+def read_pipeline(folder: Path, settings: Settings) -> PipelineModel:
     """Load a Spark model from a folder of the driver; on a cluster by way of the shared place."""
     from pyspark.ml import PipelineModel
 

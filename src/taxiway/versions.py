@@ -154,40 +154,6 @@ def models(name: str | None = None, settings: Settings | None = None) -> tuple[V
     return tuple(version for each in names for version in versions_of(client, each))
 
 
-def production_version(name: str, settings: Settings) -> Version:
-    """The version that is in production.
-
-    The stage decides. Should the alias disagree, the version says so and the next promotion
-    repairs it.
-
-    Parameters
-    ----------
-    name : str
-        The registered model's.
-    settings : Settings
-
-    Returns
-    -------
-    Version
-
-    Raises
-    ------
-    NotFound
-        There is no such model, or none of its versions is in production.
-    """
-    versions = versions_of(connect(settings), name)
-    found = in_stage(versions, PRODUCTION)
-    if found is None:
-        alias = ALIASES[PRODUCTION]
-        named = next((version for version in versions if alias in version.aliases), None)
-        but = f", though {named} has the alias '{alias}': the stage decides" if named else ""
-        meant = quote(str(named or name))
-        raise NotFound(
-            f"No version of '{name}' is in production{but}", f"Promote one: taxiway promote {meant} --to production"
-        )
-    return found
-
-
 def versions_of(client: MlflowClient, name: str) -> tuple[Version, ...]:
     """A model's versions, newest first.
 

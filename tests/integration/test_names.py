@@ -19,7 +19,8 @@ from sweeps import make_sweep
 from taxiway.comparison import compare
 from taxiway.errors import NotFound
 from taxiway.names import unusable
-from taxiway.registry import delete, models, plan_deletion, production_version, promote, register
+from taxiway.references import find_version
+from taxiway.registry import delete, models, plan_deletion, promote, register
 from taxiway.settings import Settings, load_settings
 from taxiway.stack.embedded import Store
 from taxiway.store import connect
@@ -94,7 +95,7 @@ def live(store: Settings, text: str) -> None:
         (name, 2, "Production"),
         (name, 1, "Archived"),
     ]
-    found = production_version(name, store)
+    found = find_version(name, store)
     assert (found.name, found.version, found.run_id) == (name, 2, sweep.best)
     with TemporaryDirectory() as folder:
         files = mlflow.artifacts.download_artifacts(artifact_uri=found.uri, dst_path=folder)

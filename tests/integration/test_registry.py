@@ -10,10 +10,11 @@ import pytest
 from mlflow import MlflowClient
 from sweeps import make_sweep
 
+from taxiway.downloads import load_model
 from taxiway.errors import BadData, NotFound, Refused, UsageError
-from taxiway.production import downloaded
 from taxiway.progress import Silent
-from taxiway.registry import delete, models, plan_deletion, production_version, promote, register
+from taxiway.references import find_version
+from taxiway.registry import delete, models, plan_deletion, promote, register
 from taxiway.settings import Settings
 from taxiway.store import connect, experiment_id
 from taxiway.versions import Version, get_model, linked_versions, stages_allowed
@@ -123,7 +124,7 @@ def test_unknown_names(embedded: Settings, recipe: str) -> None:
     with pytest.raises(UsageError, match="not a stage"):
         promote(recipe, embedded, to="prod")
     with pytest.raises(NotFound, match="in production"):
-        production_version(recipe, embedded)
+        find_version(recipe, embedded)
     assert sweep.best
 
 
@@ -135,7 +136,7 @@ def test_none_to_production_passes_through_staging(store: Settings, recipe: str)
         f"{recipe}/1: Staging -> Production",
     ]
     assert stages(store, recipe) == {1: ("Production", ("production",))}
-    assert production_version(recipe, store).version == 1
+    assert find_version(recipe, store).version == 1
 
 
 def test_only_one_version_is_in_production(store: Settings, recipe: str) -> None:
@@ -197,7 +198,7 @@ def test_stopped_between_stage_and_alias(store: Settings, recipe: str, monkeypat
         2: "is in Production without the alias 'production'",
         1: "has the alias 'production' without being in Production",
     }
-    assert production_version(recipe, store).version == 2
+    assert find_version(recipe, store).version == 2
     done = promote(f"{recipe}/2", store)
     assert done.moves == ()
     assert len(done.repairs) == 2
@@ -336,7 +337,7 @@ def test_archived_versions_are_promoted_by_their_number_alone(embedded: Settings
 
 def test_names_that_no_model_can_have_are_not_looked_for(embedded: Settings) -> None:
     for name in ("a/b", "a:b", ".."):
-        for action in (register, models, production_version):
+        for action in (register, models, find_version):
             with pytest.raises(UsageError, match="There can be no model"):
                 action(name, embedded)
     for text in ("a/b/3", "a:b/1", "a/b"):
@@ -362,8 +363,8 @@ def test_scoring_says_when_stage_and_alias_disagree(embedded: Settings, recipe: 
 
     def look_up() -> None:
         # The files of these versions are no model: it is told before they are looked at.
-        with pytest.raises(NotFound, match="cannot be had"), downloaded(recipe, embedded, told):
-            pass
+        with pytest.raises(NotFound, match="cannot be had"):
+            load_model(recipe, embedded, told)
 
     look_up()
     assert told.notes == []
@@ -382,7 +383,7 @@ def test_an_alias_alone_is_not_production_and_that_is_said(embedded: Settings, r
     register_some(embedded, recipe, 2)
     connect(embedded).set_registered_model_alias(recipe, "production", "1")
     with pytest.raises(NotFound, match=rf"though {recipe}/1 has the alias 'production'.*promote {recipe}/1 --to"):
-        production_version(recipe, embedded)
+        find_version(recipe, embedded)
 
 
 def test_delete_removes_a_version_and_keeps_its_run(store: Settings, recipe: str) -> None:

@@ -19,10 +19,11 @@ from click.testing import CliRunner
 from sklearn import metrics as reference
 
 from taxiway.cli import taxiway
-from taxiway.errors import NotFound, Refused, UsageError
+from taxiway.downloads import load_model
+from taxiway.errors import NotFound, Refused
 from taxiway.partitions import LOCK_FILE, replacing
-from taxiway.production import load_production
-from taxiway.scoring import NO_NUMBER, answer, score
+from taxiway.predictions import NO_NUMBER, answer
+from taxiway.scoring import score
 from trip_files import green_trips, write_trips
 
 if TYPE_CHECKING:
@@ -242,21 +243,19 @@ def train_and_promote(recipe: Path, name: str, settings: Any) -> None:
 
 
 def test_an_answer_that_is_no_number_is_none(production_regression: Any, spark: SparkSession) -> None:
-    from dataclasses import replace
-
     from pyspark.ml import PipelineModel
     from pyspark.ml.feature import SQLTransformer
 
-    used = load_production("duration", production_regression.settings)
+    used = load_model("duration", production_regression.settings)
     statement = (
         "SELECT *, CASE passenger_count WHEN 1 THEN double('NaN') WHEN 2 THEN double('-Infinity') END AS prediction"
     )
-    broken = replace(used, model=PipelineModel([SQLTransformer(statement=f"{statement} FROM __THIS__")]))
+    broken = PipelineModel([SQLTransformer(statement=f"{statement} FROM __THIS__")])
     trips = spark.createDataFrame([(1,), (2,), (3,)], "passenger_count int")
     # The rules of the recipe that are asked at scoring read none of its columns.
     assert not [rule for rule in used.recipe.rules if rule.at_scoring]
 
-    found = answer(trips, broken).collect()
+    found = answer(trips, used, broken).collect()
 
     assert [row["prediction"] for row in found] == [None, None, None]
     assert [row["reason"] for row in found] == [NO_NUMBER] * 3
@@ -363,8 +362,10 @@ def test_what_cannot_be_scored_leaves_nothing(production_model: Any, tmp_path: P
 
     with pytest.raises(NotFound, match="no registered model 'tipp'"):
         score("tipp", LATER, out, settings=settings)
-    with pytest.raises(UsageError, match="'tip/1' names a version"):
-        score("tip/1", LATER, out, settings=settings)
+    with pytest.raises(NotFound, match="no version tip/7"):
+        score("tip/7", LATER, out, settings=settings)
+    with pytest.raises(NotFound, match="No version of 'tip' has the alias 'champion'"):
+        score("tip@champion", LATER, out, settings=settings)
     with pytest.raises(NotFound, match="2023-07"):
         score("tip", "green:2023-07", out, settings=settings)
 

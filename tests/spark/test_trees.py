@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from made_trips import write_month
+from taxiway.downloads import load_model
 from taxiway.errors import UsageError
 from taxiway.evaluation import HOLDOUT, TRAIN
 from taxiway.leakage import AuditData, _sliced_sample, audit
 from taxiway.pipeline import FEATURES, MOST_CATEGORIES, assemble, build_estimator, score_column
 from taxiway.preparation import Table, hide_some, split_months
-from taxiway.production import downloaded
 from taxiway.progress import Silent
 from taxiway.recipes import RECIPES, CompiledRecipe, Recipe, compile_recipe
 from taxiway.recipes.estimators import ESTIMATORS
@@ -306,9 +306,9 @@ def test_too_few_bins_are_refused_before_anything_is_recorded(folder: Path, tmp_
 def test_trees_are_vetted_and_score(training: Any, tmp_path: Path) -> None:
     found, settings, _ = training
     in_production(found, settings)
-    with downloaded(found.recipe, settings) as model:
-        vet_model(model.files, "tip/1")
-        assert not list(model.files.glob("sparkml/stages/*OneHotEncoder*"))
+    model = load_model(found.recipe, settings)
+    vet_model(model.files, "tip/1")
+    assert not list(model.files.glob("sparkml/stages/*OneHotEncoder*"))
     scored = score(found.recipe, HELD_OUT, tmp_path / "out", settings=settings)
     # More than could be judged: at scoring a trip may lack what a rule asks.
     assert found.rows[HOLDOUT] <= scored.answered < scored.rows
@@ -324,9 +324,9 @@ def test_one_hot_trees_of_earlier_versions_are_vetted_and_score(
     found = train("duration", MONTHS, HELD_OUT, estimator=TREES[0], grid=SMALL[TREES[0]], settings=settings)
     monkeypatch.undo()
     in_production(found, settings)
-    with downloaded("duration", settings) as model:
-        vet_model(model.files, "duration/1")
-        assert list(model.files.glob("sparkml/stages/*OneHotEncoder*"))
+    model = load_model("duration", settings)
+    vet_model(model.files, "duration/1")
+    assert list(model.files.glob("sparkml/stages/*OneHotEncoder*"))
     scored = score("duration", HELD_OUT, tmp_path / "out", settings=settings)
     assert scored.answered == scored.rows > 0
 

@@ -13,9 +13,9 @@ import mlflow.spark
 import pytest
 import yaml
 
+from taxiway.downloads import load_model
 from taxiway.errors import Refused
 from taxiway.pipeline import FEATURES, assemble, build_estimator
-from taxiway.production import downloaded
 from taxiway.recipes.estimators import ESTIMATORS
 from taxiway.recipes.metrics import Task
 from taxiway.scoring import score
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def files(production_model: Any, tmp_path: Path) -> Path:
     """The files of a model as training saved them."""
-    with downloaded("tip", production_model.settings) as found:
-        return Path(shutil.copytree(found.files, tmp_path / "model"))
+    found = load_model("tip", production_model.settings)
+    return Path(shutil.copytree(found.files, tmp_path / "model"))
 
 
 def flavor(name: str, **changes: Any) -> Callable[[Path], None]:
@@ -156,8 +156,7 @@ def test_every_estimator_of_recipes_is_accepted(spark: SparkSession, tmp_path: P
 def test_nothing_of_a_refused_model_runs(production_model: Any, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     settings = production_model.settings
-    with downloaded("tip", settings) as found:
-        model_id = yaml.safe_load((found.files / "MLmodel").read_text())["model_id"]
+    model_id = yaml.safe_load((load_model("tip", settings).files / "MLmodel").read_text())["model_id"]
     stored = next(settings.home.rglob(f"{model_id}/artifacts"))
     kept = shutil.copytree(stored, tmp_path / "kept")
     module = f"from pathlib import Path\nPath({str(mark)!r}).touch()\n"

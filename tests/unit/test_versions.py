@@ -10,6 +10,7 @@ import pytest
 from taxiway.cli.models import describe_age, document
 from taxiway.deletion import Deletion, check_unused, compared
 from taxiway.errors import NotFound, Refused, UsageError
+from taxiway.references import Reference, choose, parse_reference
 from taxiway.registry import Move
 from taxiway.registry import _candidate as candidate
 from taxiway.versions import ARCHIVED, PRODUCTION, STAGING, Version, in_stage, parse_model, pick
@@ -197,3 +198,48 @@ def test_ages(seconds: float, text: str) -> None:
 
 def test_a_move_reads_as_a_sentence() -> None:
     assert str(Move("tip", 3, "None", "Staging")) == "tip/3: None -> Staging"
+
+
+# References
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("tip", Reference("tip", None, "production")),
+        ("tip/3", Reference("tip", 3)),
+        ("tip@production", Reference("tip", None, "production")),
+        ("tip@challenger", Reference("tip", None, "challenger")),
+        ("models:/tip/3", Reference("tip", 3)),
+        ("models:/tip@staging", Reference("tip", None, "staging")),
+        ("models:/o'hare", Reference("o'hare")),
+        ("a@b@c", Reference("a@b", None, "c")),
+        ("tip@", Reference("tip@")),
+        ("@tip", Reference("@tip")),
+    ],
+)
+def test_a_reference(text: str, meant: Reference) -> None:
+    assert parse_reference(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "tip/x", "models:/", "models:/tip/0", "runs:/abc/model", "tip/3@production"])
+def test_no_reference_is_one_line(text: str) -> None:
+    with pytest.raises(UsageError, match="is neither a model nor a version"):
+        parse_reference(text)
+
+
+def test_the_stage_decides_for_the_aliases_that_go_with_one() -> None:
+    archived = replace(VERSION, version=1, stage=ARCHIVED, aliases=("production",))
+    used = replace(VERSION, version=2, stage=PRODUCTION)
+    assert choose([used, archived], Reference("tip")) is used
+    with pytest.raises(NotFound, match="No version of 'tip' is in production, though tip/1 has the alias"):
+        choose([archived], Reference("tip"))
+    with pytest.raises(NotFound, match=r"is in staging\. Promote one: taxiway promote tip --to staging"):
+        choose([used], Reference("tip", None, "staging"))
+
+
+def test_any_other_alias_is_taken_as_it_is() -> None:
+    challenger = replace(VERSION, version=4, aliases=("challenger",))
+    assert choose([VERSION, challenger], Reference("tip", None, "challenger")) is challenger
+    with pytest.raises(NotFound, match=r"has the alias 'challanger'\. Did you mean 'tip@challenger'"):
+        choose([VERSION, challenger], Reference("tip", None, "challanger"))

@@ -1,4 +1,4 @@
-"""``taxiway score``: months of trips through the version in production."""
+"""``taxiway score``: months of trips through a model."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 @with_json
 @with_settings
 def command(settings: Settings, model: str, months: str, out: str, as_json: bool) -> None:
-    """Score months of trips with the version of MODEL that is in production.
+    """Score months of trips with MODEL.
+
+    MODEL is tip for the version in production, tip/3 for a version, or tip@staging for an alias.
 
     Every trip is written with its prediction, or without one and with the reason. Where the
     labels are known, the metrics are compared with those at training.
 
     \b
     Example:  taxiway score tip --months yellow:2019-01 --out predictions/
-              taxiway score duration --months green:2023-01..2023-02 --out minutes/ --json
+              taxiway score duration/2 --months green:2023-01..2023-02 --out minutes/ --json
     """
     from taxiway.cli.output import print_json, progress_bars
     from taxiway.scoring import score

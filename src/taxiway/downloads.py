@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from taxiway.evaluation import HOLDOUT
 from taxiway.model import MODEL_FOLDER, RECIPE_FILE, Model, load
 from taxiway.names import quote
 from taxiway.references import find_version, parse_reference
-from taxiway.scratch import private_parent
+from taxiway.scratch import KeptFolder
 from taxiway.settings import Settings, load_settings
 from taxiway.vetting import MLMODEL
 
@@ -60,8 +59,8 @@ def load_model(reference: str, settings: Settings | None = None, progress: Progr
     version = find_version(reference, options)
     if progress is not None and version.disagreement and meant.version is None:
         progress.note(doubt(version))
-    folder = TemporaryDirectory(dir=private_parent(options), ignore_cleanup_errors=True)
-    place = Path(folder.name)
+    folder = KeptFolder(options)
+    place = folder.path
     recipe = _download_artifact(version, f"runs:/{version.run_id}/{RECIPE_FILE}", place / "run")
     files = _download_artifact(version, version.uri, place / "version")
     if not (files / MLMODEL).is_file():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,3 +42,21 @@ def private_folder(settings: Settings) -> Iterator[Path]:
     # What Spark, ended in the middle, still writes there must not hide why it ended.
     with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+class KeptFolder:
+    """A private folder that goes with this object: when nothing refers to it any more, or with the program.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Raises
+    ------
+    MachineError
+        The home cannot be written.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = Path(tempfile.mkdtemp(dir=private_parent(settings)))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)

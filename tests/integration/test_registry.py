@@ -337,11 +337,11 @@ def test_archived_versions_are_promoted_by_their_number_alone(embedded: Settings
 
 def test_names_that_no_model_can_have_are_not_looked_for(embedded: Settings) -> None:
     for name in ("a/b", "a:b", ".."):
-        for action in (register, models, find_version):
+        for action in (register, models):
             with pytest.raises(UsageError, match="There can be no model"):
                 action(name, embedded)
-    for text in ("a/b/3", "a:b/1", "a/b"):
-        for action in (promote, plan_deletion):
+    for text in ("a/b/3", "a:b/1", "a/b", "a:b", ".."):
+        for action in (promote, plan_deletion, find_version):
             with pytest.raises(UsageError, match="neither a model nor a version"):
                 action(text, embedded)
 

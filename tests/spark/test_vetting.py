@@ -156,7 +156,8 @@ def test_every_estimator_of_recipes_is_accepted(spark: SparkSession, tmp_path: P
 def test_nothing_of_a_refused_model_runs(production_model: Any, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     settings = production_model.settings
-    model_id = yaml.safe_load((load_model("tip", settings).files / "MLmodel").read_text())["model_id"]
+    found = load_model("tip", settings)
+    model_id = yaml.safe_load((found.files / "MLmodel").read_text())["model_id"]
     stored = next(settings.home.rglob(f"{model_id}/artifacts"))
     kept = shutil.copytree(stored, tmp_path / "kept")
     module = f"from pathlib import Path\nPath({str(mark)!r}).touch()\n"

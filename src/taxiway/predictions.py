@@ -152,12 +152,17 @@ def judge_answers(answered: DataFrame, recipe: CompiledRecipe, parts: Sequence[s
     usable = F.col(LABEL).isNotNull()
     groups = (
         labelled.groupBy(PART, REASON)
-        .agg(F.count("*").alias("n"), F.count(F.when(usable, 1)).alias("usable"), F.min(LABEL), F.max(LABEL))
+        .agg(
+            F.count("*").alias("n"),
+            F.count(F.when(usable, 1)).alias("usable"),
+            F.min(LABEL).alias("low"),
+            F.max(LABEL).alias("high"),
+        )
         .collect()
     )
     known = {row[PART]: row for row in groups if row[REASON] is None and row["usable"]}
     if recipe.recipe.task == "classification":
-        known = {part: row for part, row in known.items() if row[3] != row[4]}
+        known = {part: row for part, row in known.items() if row["low"] != row["high"]}
     judged = {}
     if known:
         kept = labelled.where(F.col(REASON).isNull() & usable & F.col(PART).isin(list(known)))

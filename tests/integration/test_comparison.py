@@ -92,7 +92,7 @@ def test_unknown_names(embedded: Settings, recipe: str) -> None:
     other = make_sweep(embedded, f"{recipe}-other", {"0.1": 0.6}, with_model=False)
     with pytest.raises(NotFound, match=f"Did you mean '{recipe}'"):
         compare(recipe[:-1], embedded)
-    for run in ("abc", "abc'd", other.best):
+    for run in ("abcd", "abc'd", other.best):
         with pytest.raises(NotFound, match=f"no run '{run}'"):
             compare(recipe, embedded, run=run)
 

@@ -113,8 +113,8 @@ def test_unknown_names(embedded: Settings, recipe: str) -> None:
     other = make_sweep(embedded, f"{recipe}-other", {"0.1": 0.6})
     with pytest.raises(NotFound, match=f"Did you mean '{recipe}'"):
         register(recipe[:-1], embedded)
-    with pytest.raises(NotFound, match="no run 'abc'"):
-        register(recipe, embedded, run="abc")
+    with pytest.raises(NotFound, match="no run 'abcd'"):
+        register(recipe, embedded, run="abcd")
     with pytest.raises(NotFound, match=f"no run '{other.best}'"):
         register(recipe, embedded, run=other.best)
     with pytest.raises(NotFound, match=f"Did you mean '{recipe}'"):

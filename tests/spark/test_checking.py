@@ -325,3 +325,23 @@ def test_a_folder_that_spark_wrote_is_a_file(spark: SparkSession, tmp_path: Path
     (tmp_path / "empty" / PARQUET).mkdir(parents=True)
     with pytest.raises(NotFound, match="yellow:2018-05 is not in the folder"):
         check(spark, tmp_path / "empty")
+
+
+def test_what_a_footer_says_of_values_is_not_taken_for_them(spark: SparkSession, tmp_path: Path) -> None:
+    """A flipped byte in a page without a checksum: the statistics still say that all values are small."""
+    start = datetime(2018, 5, 10, 20)
+    columns = {name: [start] * 3 for name in ("tpep_pickup_datetime", "tpep_dropoff_datetime")}
+    columns |= {name: [1.5] * 3 for name in ("trip_distance", "fare_amount", "tip_amount")}
+    columns |= {name: [1] * 3 for name in ("PULocationID", "DOLocationID", "payment_type")}
+    file = tmp_path / "yellow_tripdata_2018-05.parquet"
+    table = pa.table({**columns, "passenger_count": pa.array([1, 123_456, 200_000], pa.int64())})
+    pq.write_table(table, file, compression="none", use_dictionary=False)
+    stood, stands = (number.to_bytes(8, "little") for number in (123_456, 123_456 + (241 << 32)))
+    content = file.read_bytes()
+    assert content.count(stood) == 1
+    file.write_bytes(content.replace(stood, stands))
+    checked = check(spark, tmp_path, needed=())
+    (found,) = checked.unreadable
+    assert (found.column, found.count, found.sample) == ("passenger_count", 1, str(123_456 + (241 << 32)))
+    with pytest.raises(BadData, match="1 of 3 values of passenger_count cannot be read"):
+        check(spark, tmp_path, needed=("passenger_count",))

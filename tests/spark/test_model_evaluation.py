@@ -93,7 +93,7 @@ def test_what_cannot_be_evaluated_is_one_line(production_model: Any) -> None:
     with pytest.raises(NotFound, match="no version tip/9"):
         evaluate_model("tip/9", MONTHS, settings=settings)
     with pytest.raises(UsageError, match="No months"):
-        evaluate_model("tip", "", settings=settings)
+        evaluate_model("tip", [], settings=settings)
     with pytest.raises(NotFound, match="2023-07"):
         evaluate_model("tip", "green:2023-07", settings=settings)
 

@@ -180,8 +180,8 @@ def _uncertain(scan: Scan) -> Iterator[tuple[Column, Source]]:
     """The columns whose values have to be looked at, one by one."""
     for column in scan.layout.columns:
         for source in scan.facts.sources[column.name]:
-            bounded = source.position in scan.bounded and (column.type, source.kind.values) == ("int", "integer")
-            if not is_certain(column, source.kind) and not bounded:
+            # A footer may say how large values are, and be wrong about a damaged page: nothing is taken from it.
+            if not is_certain(column, source.kind):
                 yield column, source
 
 

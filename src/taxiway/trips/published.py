@@ -20,7 +20,6 @@ from taxiway.trips.schema import SYNTHETIC_KEY, Layout, match_columns
 _MAGIC = b"PAR1"
 _TAIL = 8
 _BLOCK = 1 << 20
-_LARGEST_INT = 2**31 - 1
 # What Spark 4.3 brings a decoder for; Arrow 25 calls Parquet's LZ4_RAW by the name LZ4.
 _CODECS = frozenset({"UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD", "LZ4", "LZ4_RAW"})
 
@@ -41,14 +40,11 @@ class Source:
         Where it stands among the file's columns, from 0.
     kind : Kind
         What its values are.
-    bounded : bool
-        Whether the file's own statistics say that no value is too large for 32 bits.
     """
 
     name: str
     position: int
     kind: Kind
-    bounded: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -245,7 +241,6 @@ class _Leaf:
 
     physical: str
     codecs: frozenset[str]
-    bounded: bool
 
 
 def _leaves(metadata: Any, where: str) -> dict[str, _Leaf]:
@@ -258,22 +253,11 @@ def _leaves(metadata: Any, where: str) -> dict[str, _Leaf]:
             metadata.schema.column(index).path: _Leaf(
                 physical=str(metadata.schema.column(index).physical_type),
                 codecs=frozenset(str(chunk.compression).upper() for chunk in found),
-                bounded=all(_is_bounded(chunk) for chunk in found),
             )
             for index, found in enumerate(chunks)
         }
     except (OSError, ValueError, UnicodeDecodeError) as error:
         raise _broken(where, "its footer cannot be read") from error
-
-
-def _is_bounded(chunk: Any) -> bool:
-    statistics = chunk.statistics if chunk.physical_type == "INT64" and chunk.is_stats_set else None
-    if statistics is None or not statistics.has_min_max:
-        return False
-    try:
-        return int(statistics.min) >= -_LARGEST_INT and int(statistics.max) <= _LARGEST_INT
-    except (TypeError, ValueError):
-        return False
 
 
 def _parquet_sources(names: Sequence[str], schema: Any, leaves: Mapping[str, _Leaf], where: str) -> Iterator[Source]:
@@ -288,7 +272,7 @@ def _parquet_sources(names: Sequence[str], schema: Any, leaves: Mapping[str, _Le
         kind_found = schema.field(positions[0]).type
         if is_empty(kind_found):
             continue
-        leaf = leaves.get(name, _Leaf("", frozenset(), False))
+        leaf = leaves.get(name, _Leaf("", frozenset()))
         kind = kind_of(kind_found, leaf.physical)
         if kind is None:
             raise _meaningless(where, name, str(kind_found))
@@ -297,7 +281,7 @@ def _parquet_sources(names: Sequence[str], schema: Any, leaves: Mapping[str, _Le
                 f"{where} is compressed with {unknown[0].lower()}, which Spark cannot read",
                 "Write it again with snappy, zstd or gzip",
             )
-        yield Source(name, positions[0], kind, leaf.bounded)
+        yield Source(name, positions[0], kind)
 
 
 def _meaningless(where: str, name: str, found: str) -> BadData:

@@ -58,8 +58,6 @@ class Scan:
         Path -> month.
     ways : tuple of (int, int)
         Position of a column, and by which of several conversions it is read; the first by default.
-    bounded : frozenset of int
-        Positions of columns without a value too large for 32 bits, as all files say.
     """
 
     layout: Layout
@@ -68,7 +66,6 @@ class Scan:
     width: int
     months: Mapping[str, Month]
     ways: Ways = ()
-    bounded: frozenset[int] = frozenset()
 
     def raw(self, spark: SparkSession) -> DataFrame:
         """The published columns as they are, named by `raw_name`, then ``file``, the name of a row's file."""
@@ -168,12 +165,7 @@ def scans(
                 width=facts.csv.widest if facts.csv else len(facts.names),
                 months={path: item.month for path, _, item in part},
                 ways=(ways or {}).get(path, ()),
-                bounded=frozenset.intersection(*(_bounded(facts) for _, facts, _ in part)),
             )
-
-
-def _bounded(facts: FileFacts) -> frozenset[int]:
-    return frozenset(source.position for found in facts.sources.values() for source in found if source.bounded)
 
 
 def union(frames: Sequence[DataFrame]) -> DataFrame:

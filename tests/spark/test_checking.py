@@ -332,7 +332,7 @@ def test_what_a_footer_says_of_values_is_not_taken_for_them(spark: SparkSession,
     start = datetime(2018, 5, 10, 20)
     columns = {name: [start] * 3 for name in ("tpep_pickup_datetime", "tpep_dropoff_datetime")}
     columns |= {name: [1.5] * 3 for name in ("trip_distance", "fare_amount", "tip_amount")}
-    columns |= {name: [1] * 3 for name in ("PULocationID", "DOLocationID", "payment_type")}
+    columns |= {name: [1] * 3 for name in ("PULocationID", "DOLocationID", "payment_type", "RatecodeID")}
     file = tmp_path / "yellow_tripdata_2018-05.parquet"
     table = pa.table({**columns, "passenger_count": pa.array([1, 123_456, 200_000], pa.int64())})
     pq.write_table(table, file, compression="none", use_dictionary=False)

@@ -107,13 +107,21 @@ def audit(
             feature=name,
             alone=alone[index].metrics[recipe.chosen_metric],
             without=without[index].metrics[recipe.chosen_metric],
-            flagged=_flagged(*(skill(each.metrics) for each in (alone[index], without[index], reference))),
+            flagged=is_flagged(*(skill(each.metrics) for each in (alone[index], without[index], reference))),
         )
         for index, name in enumerate(names)
     )
 
 
-def _flagged(alone: float, without: float, full: float) -> bool:
+def is_flagged(alone: float, without: float, full: float) -> bool:
+    """Whether a feature carries the model by itself.
+
+    Parameters
+    ----------
+    alone, without, full : float
+        The skill of the feature alone, of the refit without it and of the refit with all features: 0 for guessing,
+        1 for knowing.
+    """
     if full < _WORTH_ASKING:
         return False
     return alone >= _ALONE or (full - without) / full >= _CARRIED

@@ -7,6 +7,7 @@ between shows in `models` as a disagreement and is repaired by the next `promote
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -179,7 +180,7 @@ def promote(model: str, settings: Settings | None = None, to: str = "production"
     client = connect(options)
     with registry_lock(options):
         versions = versions_of(client, name)
-        version = pick(versions, name, number) if number else _candidate(versions, name, stage)
+        version = pick(versions, name, number) if number else candidate(versions, name, stage)
         repairs = tuple(f"{other} {other.disagreement}" for other in versions if other.disagreement)
         moves = (*_move(client, versions, version, stage), *_align(client, name))
         found = pick(versions_of(client, name), name, version.version)
@@ -193,7 +194,7 @@ def _stage_named(text: str) -> str:
     return by_name[text.lower()]
 
 
-def _candidate(versions: Sequence[Version], name: str, stage: str) -> Version:
+def candidate(versions: Sequence[Version], name: str, stage: str) -> Version:
     """The version that is meant when only the model is named."""
     if stage not in ALIASES:
         raise UsageError(f"Which version of '{name}' should go to {stage}?", f"Name it: {name}/3")
@@ -220,25 +221,43 @@ def _candidate(versions: Sequence[Version], name: str, stage: str) -> Version:
     return found
 
 
+def moves_of(versions: Sequence[Version], version: Version, stage: str) -> tuple[Move, ...]:
+    """What has to change for a version to be in a stage: its own steps, then whoever gives way.
+
+    Parameters
+    ----------
+    versions : sequence of Version
+        All of the model.
+    version : Version
+        One of them.
+    stage : str
+
+    Returns
+    -------
+    tuple of Move
+        Empty when it is so already.
+    """
+    steps = [STAGING, PRODUCTION] if (version.stage, stage) == (NONE, PRODUCTION) else [stage]
+    path = [version.stage, *steps] if version.stage != stage else []
+    own = [Move(version.name, version.version, *pair) for pair in itertools.pairwise(path)]
+    # Staging and Production have room for one.
+    others = [other for other in versions if other.stage == stage and other != version] if stage in ALIASES else []
+    return (*own, *(Move(other.name, other.version, stage, ARCHIVED) for other in others))
+
+
 def _move(client: MlflowClient, versions: Sequence[Version], version: Version, stage: str) -> tuple[Move, ...]:
     """Write the stages; a single transaction archives whoever held the last one."""
-    others = [other for other in versions if other.stage == stage and other != version] if stage in ALIASES else []
-    if version.stage == stage and not others:
-        return ()
-    if version.status != READY:
+    moves = moves_of(versions, version, stage)
+    if moves and version.status != READY:
         raise Refused(f"{version} is not ready ({version.status})", "Register its run again")
-    moves = []
-    now = version.stage
-    for step in (STAGING, PRODUCTION) if (now, stage) == (NONE, PRODUCTION) else (stage,):
+    steps = [move.after for move in moves if move.version == version.version] or [stage] * bool(moves)
+    for step in steps:
         archive = step == stage and stage in ALIASES
         # A number, where MLflow 3.17 asks for a text: it compares with numbers, which PostgreSQL insists on.
         number: Any = version.version
         with stages_allowed():
             client.transition_model_version_stage(version.name, number, step, archive_existing_versions=archive)
-        if step != now:
-            moves.append(Move(version.name, version.version, now, step))
-        now = step
-    return (*moves, *(Move(other.name, other.version, stage, ARCHIVED) for other in others))
+    return moves
 
 
 def _align(client: MlflowClient, name: str) -> tuple[Move, ...]:

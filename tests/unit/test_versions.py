@@ -11,8 +11,7 @@ from taxiway.cli.models import describe_age, document
 from taxiway.deletion import Deletion, check_unused, compared
 from taxiway.errors import NotFound, Refused, UsageError
 from taxiway.references import Reference, choose, parse_reference
-from taxiway.registry import Move
-from taxiway.registry import _candidate as candidate
+from taxiway.registry import Move, candidate, moves_of
 from taxiway.versions import ARCHIVED, PRODUCTION, STAGING, Version, in_stage, parse_model, pick
 
 VERSION = Version(
@@ -118,6 +117,31 @@ def test_what_was_archived_does_not_come_back_unasked(stage: str, words: str) ->
 def test_a_model_without_versions_has_none_to_promote() -> None:
     with pytest.raises(NotFound, match="no version that could go to Production"):
         candidate([], "tip", PRODUCTION)
+
+
+def test_a_promotion_moves_step_by_step_and_whoever_holds_the_stage_gives_way() -> None:
+    new, staged, used = (replace(VERSION, version=number) for number in (3, 2, 1))
+    staged, used = replace(staged, stage=STAGING), replace(used, stage=PRODUCTION)
+    everyone = [new, staged, used]
+    assert moves_of(everyone, new, PRODUCTION) == (
+        Move("tip", 3, "None", STAGING),
+        Move("tip", 3, STAGING, PRODUCTION),
+        Move("tip", 1, PRODUCTION, ARCHIVED),
+    )
+    assert moves_of(everyone, new, STAGING) == (Move("tip", 3, "None", STAGING), Move("tip", 2, STAGING, ARCHIVED))
+    assert moves_of(everyone, used, ARCHIVED) == (Move("tip", 1, PRODUCTION, ARCHIVED),)
+    assert moves_of([used, replace(staged, stage=ARCHIVED)], replace(staged, stage=ARCHIVED), PRODUCTION) == (
+        Move("tip", 2, ARCHIVED, PRODUCTION),
+        Move("tip", 1, PRODUCTION, ARCHIVED),
+    )
+
+
+def test_a_promotion_of_what_is_there_moves_nobody_but_a_second_one() -> None:
+    used, second = replace(VERSION, stage=PRODUCTION), replace(VERSION, version=4, stage=PRODUCTION)
+    assert moves_of([used], used, PRODUCTION) == ()
+    assert moves_of([second, used], used, PRODUCTION) == (Move("tip", 4, PRODUCTION, ARCHIVED),)
+    archived = replace(VERSION, stage=ARCHIVED)
+    assert moves_of([archived, replace(archived, version=4)], archived, ARCHIVED) == ()
 
 
 def test_every_use_of_a_version_is_named_or_it_stays() -> None:
